@@ -1,0 +1,49 @@
+"""Two rules for every run of the tests: no skip is silent, and no test writes into the learner's own ledger."""
+
+import os
+import re
+import tempfile
+
+# Reasons for which a test may be skipped or expected to fail: a pattern of pytest's reason, and why that is right.
+ALLOWED = {
+    # r"needs os\.fork": "Windows has no fork; there the course runs without the part under test",
+}
+
+
+class NoSilentSkips:
+    """Collects skipped and expectedly failing tests; those without an allowed reason fail the run."""
+
+    def __init__(self):
+        self.refused = []
+
+    def _note(self, report):
+        # a skip carries (file, line, reason); an expected failure carries its reason in wasxfail
+        if not report.skipped:
+            return
+        reason = getattr(report, "wasxfail", None) or (
+            report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr))
+        if not any(re.search(pattern, reason) for pattern in ALLOWED):
+            self.refused.append(f"{report.nodeid}: {reason}")
+
+    pytest_runtest_logreport = pytest_collectreport = _note
+
+    def pytest_sessionfinish(self, session, exitstatus):
+        if self.refused and exitstatus == 0:
+            session.exitstatus = 1
+
+    def pytest_terminal_summary(self, terminalreporter):
+        if self.refused:
+            terminalreporter.section("skipped without a reason on the list in tests/conftest.py: the run fails")
+            for line in self.refused:
+                terminalreporter.line(line)
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(NoSilentSkips(), "no-silent-skips")
+    # nbval's kernels inherit this; a test of the ledger sets its own
+    config._course_ledger = tempfile.TemporaryDirectory(prefix="course_ledger_")
+    os.environ["COURSE_LEDGER"] = os.path.join(config._course_ledger.name, "ledger.jsonl")
+
+
+def pytest_unconfigure(config):
+    config._course_ledger.cleanup()
