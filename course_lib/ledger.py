@@ -1,0 +1,149 @@
+"""The learner's ledger: readings, predictions and verdicts, one JSON object a line.
+
+The file is `ledger.jsonl` in the course folder, or what the variable COURSE_LEDGER names; a folder that cannot be
+written sends it to the temporary folder, and `path` says so. No host, user or path name is ever written into it.
+On Colab every notebook is its own machine: `save` gives the file to the browser, `load` takes lines back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+SCHEMA = 1
+KINDS = ("reading", "prediction", "verdict", "note")
+_told: set[Path] = set()
+
+
+def path() -> Path:
+    """Where the ledger is. Falls back to the temporary folder, and says so once, where it cannot be written."""
+    if named := os.environ.get("COURSE_LEDGER"):
+        return Path(named).expanduser()
+    here = Path.cwd()
+    roots = [p for p in (here, *here.parents) if (p / "notebooks").is_dir() or (p / "course_lib").is_dir()]
+    wanted = (roots[0] if roots else here) / "ledger.jsonl"
+    if os.access(wanted if wanted.exists() else wanted.parent, os.W_OK):
+        return wanted
+    fallback = Path(tempfile.gettempdir()) / "frugal-ai-lab-ledger.jsonl"
+    if fallback not in _told:
+        _told.add(fallback)
+        print(
+            f"The course folder cannot be written, so your ledger is kept in {fallback.name} in the temporary folder: "
+            "keep a copy with ledger.save() before you leave."
+        )
+    return fallback
+
+
+def append(kind: str, **data) -> dict:
+    """Add one line and return it. `data` must be JSON-able numbers, words, lists or dicts.
+
+    One write of one whole line, under a lock: two kernels may write at once, and a kill leaves at most one broken
+    line, which `read` steps over. A disk that refuses the line costs the line, never the lesson.
+
+    Raises:
+        ValueError: an unknown kind, or data that JSON cannot hold.
+    """
+    from filelock import FileLock, Timeout
+
+    if kind not in KINDS:
+        raise ValueError(f"A ledger line is one of {', '.join(KINDS)}, and {kind!r} is none of them.")
+    stamp = datetime.now(UTC).isoformat(timespec="seconds")
+    entry = {"schema": SCHEMA, "time": stamp, "kind": kind, **data}
+    try:
+        line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    except (TypeError, ValueError) as why:
+        raise ValueError(f"This cannot go into the ledger ({why}): use plain numbers, words, lists.") from None
+    target = path()
+    try:
+        with FileLock(f"{target}.lock", timeout=5), open(target, "ab+") as file:
+            if file.tell() and _last_byte(file) != b"\n":
+                line = b"\n" + line  # the line before was cut short: leave it alone and start afresh
+            os.write(file.fileno(), line)
+    except (OSError, Timeout) as why:
+        print(f"The ledger could not be written ({type(why).__name__}); the lesson goes on without this line.")
+    return entry
+
+
+def _last_byte(file) -> bytes:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1)
+
+
+class Entries(list):
+    """The ledger's lines in order; `.skipped` counts the lines that are not ledger lines (they stay in the file)."""
+
+    skipped = 0
+
+
+def read(source: str | Path | None = None) -> Entries:
+    """All readable lines of the ledger, or of `source`, as dicts. A line that is not JSON is skipped and counted."""
+    entries, file = Entries(), Path(source) if source is not None else path()
+    if not file.exists():
+        return entries
+    with open(file, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                entry = json.loads(line)
+                if entry["schema"] > SCHEMA or entry["kind"] not in KINDS:
+                    raise KeyError
+                entries.append(entry)
+            except (ValueError, KeyError, TypeError):
+                entries.skipped += bool(line.strip())
+    return entries
+
+
+def latest(kind: str, key: str, value) -> dict | None:
+    """The last line of this kind whose field `key` is `value`, or None."""
+    return next((e for e in reversed(read()) if e["kind"] == kind and e.get(key) == value), None)
+
+
+def summary():
+    """A table of what the ledger holds: lines by kind, and how many could not be read."""
+    from course_lib.tables import Table
+
+    entries = read()
+    counts = Counter(e["kind"] for e in entries)
+    rows = [(kind, counts[kind]) for kind in KINDS if counts[kind]]
+    if entries.skipped:
+        rows.append(("lines that are not ledger lines (kept in the file)", entries.skipped))
+    return Table(["kind", "lines"], rows or [("nothing yet", 0)], caption="Your ledger")
+
+
+def save(target: str | Path | None = None) -> None:
+    """Copy the ledger to `target`; without one, offer it as a download (on Colab through the browser)."""
+    data = path().read_bytes() if path().exists() else b""
+    if target is not None:
+        Path(target).write_bytes(data)
+        print(f"Saved {len(read())} lines.")
+        return
+    try:
+        from google.colab import files  # only on Colab
+
+        files.download(str(path()))
+    except ImportError:
+        from base64 import b64encode
+
+        from IPython.display import HTML, display
+
+        link = f'<a download="ledger.jsonl" href="data:text/plain;base64,{b64encode(data).decode()}">'
+        display(HTML(f"{link}Download your ledger</a> ({len(read())} lines)"))
+
+
+def load(source: str | Path) -> int:
+    """Add the lines of another ledger file to this one; lines already here are not doubled. Returns how many came.
+
+    Raises:
+        ValueError: the file does not exist.
+    """
+    if not Path(source).exists():
+        raise ValueError(f"There is no file {Path(source).name!r} here: upload it first, then load it by its name.")
+    known = {json.dumps(e, sort_keys=True) for e in read()}
+    new = [e for e in read(source) if json.dumps(e, sort_keys=True) not in known]
+    for entry in new:
+        append(entry["kind"], **{k: v for k, v in entry.items() if k not in ("schema", "kind")})
+    print(f"Loaded {len(new)} new lines.")
+    return len(new)

@@ -1,0 +1,112 @@
+"""The ledger loses nothing: two writers, a cut line, a full or read-only disk, another version."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from course_lib import ledger
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    file = tmp_path / "book.jsonl"
+    monkeypatch.setenv("COURSE_LEDGER", str(file))
+    return file
+
+
+def test_what_is_written_is_read_back(book):
+    ledger.append("prediction", key="x", predicted=3, actual=4.5)
+    ledger.append("verdict", claim="A1", word="supported")
+    first, second = ledger.read()
+    assert (first["kind"], first["predicted"], first["schema"]) == ("prediction", 3, ledger.SCHEMA)
+    assert second["claim"] == "A1"
+    assert ledger.latest("verdict", "claim", "A1") == second
+    assert ledger.latest("verdict", "claim", "A2") is None
+
+
+def test_two_kernels_may_write_at_once(book):
+    code = "from course_lib import ledger\nfor i in range(100): ledger.append('note', who={who}, i=i)"
+    writers = [subprocess.Popen([sys.executable, "-c", code.format(who=w)]) for w in (1, 2)]
+    assert [w.wait(timeout=120) for w in writers] == [0, 0]
+    entries = ledger.read()
+    assert entries.skipped == 0
+    for who in (1, 2):
+        assert [e["i"] for e in entries if e["who"] == who] == list(range(100))
+
+
+def test_a_line_cut_short_is_kept_skipped_and_does_not_spoil_the_next(book):
+    ledger.append("note", i=1)
+    whole = book.read_bytes()
+    book.write_bytes(whole + b'{"schema": 1, "kind": "no')  # a kill in the middle of a line
+    ledger.append("note", i=2)
+    entries = ledger.read()
+    assert [e["i"] for e in entries] == [1, 2]
+    assert entries.skipped == 1
+    assert b'"kind": "no\n' in book.read_bytes()
+
+
+def test_lines_that_are_not_ledger_lines_are_counted(book):
+    book.write_text('not json\n[1, 2]\n"a"\n{"kind": "note"}\n{"schema": 99, "kind": "note"}\n\n')
+    entries = ledger.read()
+    assert list(entries) == [] and entries.skipped == 5
+    assert "5" in str(ledger.summary()) and "not ledger lines" in str(ledger.summary())
+
+
+def test_a_read_only_course_folder_sends_it_to_the_temporary_folder_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("COURSE_LEDGER", raising=False)
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert ledger.path() == tmp_path / "ledger.jsonl"
+    monkeypatch.setattr(os, "access", lambda *a, **k: False)  # root may write everywhere, so ask differently
+    monkeypatch.setattr(ledger, "_told", set())
+    assert ledger.path().name == "frugal-ai-lab-ledger.jsonl"
+    assert ledger.path().parent != tmp_path
+    said = capsys.readouterr().out
+    assert said.count("temporary folder") == 1 or said.count("\n") == 1
+    assert str(tmp_path) not in said
+
+
+def test_a_disk_that_refuses_costs_a_line_not_the_lesson(book, monkeypatch, capsys):
+    (book.parent / "file").write_text("a file where a folder should be")
+    monkeypatch.setenv("COURSE_LEDGER", str(book.parent / "file" / "book.jsonl"))
+    assert ledger.append("note", i=1)["i"] == 1
+    assert "could not be written" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["", "joke", None])
+def test_an_unknown_kind_is_named(book, kind):
+    with pytest.raises(ValueError, match="one of reading, prediction, verdict"):
+        ledger.append(kind, a=1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), {1, 2}, object()])
+def test_what_json_cannot_hold_is_refused_and_nothing_is_written(book, value):
+    with pytest.raises(ValueError, match="plain numbers"):
+        ledger.append("note", value=value)
+    assert not book.exists()
+
+
+def test_no_host_user_or_path_is_written(book):
+    import getpass
+    import platform
+
+    ledger.append("note", i=1)
+    text = book.read_text().lower()
+    assert platform.node().lower() not in text or len(platform.node()) < 4
+    assert getpass.getuser() not in text and "/home" not in text and str(book.parent).lower() not in text
+
+
+def test_save_and_load_move_it_between_machines(book, tmp_path, capsys):
+    ledger.append("note", i=1)
+    copy = tmp_path / "copy.jsonl"
+    ledger.save(copy)
+    with open(copy, "a") as file:
+        file.write(json.dumps({"schema": 1, "kind": "note", "i": 2, "time": "2026-01-01T00:00:00+00:00"}) + "\nbroken\n")
+    assert ledger.load(copy) == 1
+    assert ledger.load(copy) == 0  # nothing is doubled
+    assert [e["i"] for e in ledger.read()] == [1, 2]
+    with pytest.raises(ValueError, match="upload it first"):
+        ledger.load(tmp_path / "nowhere.jsonl")
