@@ -1,0 +1,209 @@
+"""`course build`: notebooks/source/NN_name.py (jupytext percent) -> notebooks/NN_name.ipynb, executed.
+
+A lesson's source begins with a header that holds its card's figures (minutes in class, budgets in process CPU
+seconds and resident MB), and `course build` completes it with pairing and kernel:
+
+    # ---
+    # jupyter:
+    #   course: {lesson: "02", title: Training and inference, minutes: 45, cpu_seconds: 60, memory_mb: 1000}
+    # ---
+
+    # %% tags=["setup"]
+    # %% [markdown]
+    # %% tags=["nbval-check-output"]      <- nbval compares this cell's output
+"""
+
+import datetime
+import os
+import platform
+import re
+from pathlib import Path
+
+from . import CourseError, execute
+
+PAIRING = {"formats": "ipynb,source//py:percent",  # and no version line: each jupytext would change it
+           "notebook_metadata_filter": "course,-jupytext.text_representation.jupytext_version"}
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+LANGUAGE = {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"}
+BUDGET = ("lesson", "minutes", "cpu_seconds", "memory_mb")
+SPACING = "lines_to_next_cell"  # jupytext's note on blank lines in the source
+START, END = "<!-- timings -->", "<!-- /timings -->"
+_HEAD = ("| lesson | minutes in class | CPU budget, s | memory budget, MB | CPU measured, s "
+         "| memory measured, MB | measured on |\n|---|---|---|---|---|---|---|")
+
+
+def source_of(path, root):
+    """The source of a lesson, given its source or its notebook; CourseError when there is none."""
+    path = Path(path)
+    path = path if path.is_absolute() else Path.cwd() / path
+    if path.suffix == ".ipynb":
+        source = path.parent / "source" / f"{path.stem}.py"
+        if not source.exists():
+            raise CourseError(
+                f"{path.name} has no source: {_short(source, root)} is missing (bring it back from git, or "
+                f"make it with `jupytext --to py:percent -o {_short(source, root)} {_short(path, root)}`)")
+        return source
+    if path.suffix != ".py" or path.parent.name != "source":
+        raise CourseError(f"{path.name} is not a lesson: give a file of notebooks/source, such as "
+                          "notebooks/source/00_start_here.py")
+    if not path.exists():
+        raise CourseError(f"{_short(path, root)} is not there")
+    return path
+
+
+def notebook_of(source):
+    """Where the notebook of a source stands: one folder up, same name."""
+    return source.parent.parent / f"{source.stem}.ipynb"
+
+
+def sources(root, kind="notebooks"):
+    """All sources of the course; CourseError for a notebook that has none."""
+    for notebook in sorted((root / kind).glob("*.ipynb")):
+        source_of(notebook, root)
+    return sorted((root / kind / "source").glob("*.py"))
+
+
+def parse(source):
+    """Read a percent source into a notebook without outputs; CourseError when it cannot be read."""
+    import jupytext
+
+    try:
+        nb = jupytext.reads(source.read_text(encoding="utf-8"), fmt="py:percent")
+    except Exception as error:  # noqa: BLE001 - a broken header: YAML's message has the line, no traceback
+        raise CourseError(f"{source.name} cannot be read as a percent source: "
+                          f"{str(error).splitlines()[0]}") from None
+    if not nb.cells:
+        raise CourseError(f"{source.name} holds no cell: begin one with `# %%`")
+    return nb
+
+
+def content(nb):
+    """What a source says of a notebook: type, text and metadata of the cells, and the course's metadata."""
+    cells = [(cell.cell_type, cell.source, {k: v for k, v in cell.metadata.items() if k != SPACING})
+             for cell in nb.cells]
+    return cells, nb.metadata.get("course", {})
+
+
+def as_source(nb):
+    """`content` of a notebook after a journey through its text form, which drops what Jupyter alone adds."""
+    import jupytext
+
+    return content(jupytext.reads(jupytext.writes(nb, fmt="py:percent"), fmt="py:percent"))
+
+
+def mismatch(source):
+    """None where source and notebook agree, else one sentence that says which command mends it."""
+    notebook = notebook_of(source)
+    where = f"{notebook.parent.name}/source/{source.name}"
+    if not notebook.exists():
+        return f"{notebook.name} is not built yet: run `course build {where}`"
+    nb = execute.read(notebook)
+    if as_source(nb) != content(parse(source)):
+        return (f"{source.name} and {notebook.name} differ: run `course build {where}` if the source is "
+                f"right, or `jupytext --sync {notebook.parent.name}/{notebook.name}` for the newer one")
+    for cell in nb.cells:  # an id is made of the text it was built from: another id, older outputs
+        if execute.is_code(cell) and not (cell.execution_count and cell.id.startswith(execute.text_id(cell))):
+            return (f"{notebook.name}: the cell `{execute.first_line(cell)}` has no outputs, or older ones: "
+                    f"run `course build {where}`")
+    return None
+
+
+def complete_header(source):
+    """Write pairing and kernel into the header of a source that lacks them; the cells stay as they are."""
+    import jupytext
+
+    nb = parse(source)
+    course = nb.metadata.get("course")
+    missing = [key for key in BUDGET if key not in (course or {})]
+    if missing:
+        raise CourseError(f"{source.name}: its header has no course {' and '.join(missing)}: write under "
+                          'jupyter: `# course: {lesson: "02", minutes: 45, cpu_seconds: 60, memory_mb: 900}`')
+    meta = nb.metadata.setdefault("jupytext", {})
+    if {key: meta.get(key) for key in PAIRING} != PAIRING or nb.metadata.get("kernelspec") != KERNEL:
+        meta.update(PAIRING)
+        nb.metadata["kernelspec"] = dict(KERNEL)
+        text = source.read_text(encoding="utf-8")
+        body = re.sub(r"\A# ---\n(?:#.*\n)*?# ---\n", "", text)
+        empty = nb.copy()
+        empty.cells = []
+        head = jupytext.writes(empty, fmt="py:percent").rstrip("\n")
+        source.write_text(head + "\n\n" + body.lstrip("\n"), encoding="utf-8")
+        nb = parse(source)
+    return nb
+
+
+def build_one(source, root):
+    """Execute one lesson, write its notebook; returns (metadata.course, Cost). A failure writes nothing."""
+    nb = complete_header(source)
+    notebook = notebook_of(source)
+    cost = execute.execute(nb, root, notebook.parent, name=source.stem)
+    execute.stable_ids(nb)
+    for cell in nb.cells:
+        cell.metadata.pop(SPACING, None)
+    nb.metadata = type(nb.metadata)(
+        course=nb.metadata["course"], kernelspec=dict(KERNEL), language_info=dict(LANGUAGE),
+        jupytext=dict(PAIRING))
+    execute.write(nb, notebook)
+    touch(source)
+    return nb.metadata["course"], cost
+
+
+def touch(source):
+    """Make a source the newer one of its pair: for jupytext, the newer file is the right one."""
+    os.utime(source)
+
+
+def machine_kind():
+    """What a timing was taken on, without a host's name."""
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
+
+
+def write_timings(root, rows):
+    """Put rows, {lesson stem: (metadata.course, Cost)}, into notebooks/README.md between its markers."""
+    readme = root / "notebooks" / "README.md"
+    text = readme.read_text(encoding="utf-8") if readme.exists() else f"# Lessons\n\n{START}\n{END}\n"
+    if START not in text or END not in text:
+        raise CourseError(f"notebooks/README.md has lost its markers: put {START} and {END} where timings go")
+    before, rest = text.split(START, 1)
+    old, after = rest.split(END, 1)
+    table = {line[3:line.index("]")]: line for line in old.splitlines() if line.startswith("| [")}
+    for stem, (course, cost) in rows.items():
+        table[stem] = (f"| [{stem}]({stem}.ipynb) | {course['minutes']} | {course['cpu_seconds']} | "
+                       f"{course['memory_mb']} | {cost.cpu_seconds:.1f} | {cost.memory_mb:.0f} | "
+                       f"{machine_kind()}, {datetime.date.today()} |")
+    lines = [table[stem] for stem in sorted(table) if (root / "notebooks" / f"{stem}.ipynb").exists()]
+    readme.write_text(before + "\n".join([START, _HEAD, *lines, END]) + after, encoding="utf-8")
+
+
+def build(files, root, *, force=False, check=False, say=print):
+    """Build the named lessons, or all; returns how many failed or, with `check`, differ from their source."""
+    chosen = [source_of(file, root) for file in files] or sources(root)
+    if not chosen:
+        raise CourseError("there is no lesson in notebooks/source: a lesson is a file such as "
+                          "notebooks/source/00_start_here.py")
+    rows, bad = {}, 0
+    for source in chosen:
+        stale = mismatch(source)
+        if check:
+            say(stale or f"{source.stem}: source and notebook agree")
+            bad += bool(stale)
+            continue
+        if not (stale or force):
+            say(f"{source.stem}: up to date")
+            continue
+        say(f"{source.stem}: running ...")
+        try:
+            course, cost = rows[source.stem] = build_one(source, root)
+        except execute.CellFailed as error:
+            say(f"course: {error}; nothing was written")
+            bad += 1
+            continue
+        say(f"{source.stem}: {cost.seconds:.1f} s, {cost.cpu_seconds:.1f} CPU s (budget "
+            f"{course['cpu_seconds']}), peak {cost.memory_mb:.0f} MB (budget {course['memory_mb']})")
+    if rows:
+        write_timings(root, rows)
+    return bad
+
+
+def _short(path, root):
+    return path.relative_to(root) if path.is_relative_to(root) else path

@@ -1,0 +1,67 @@
+"""The `course` command: build lessons, release exercises, set the repository's address."""
+
+import argparse
+import sys
+
+from . import CourseError, course_root
+
+
+def parser():
+    """The command line, as an argparse parser."""
+    top = argparse.ArgumentParser(
+        prog="course", description="Commands for those who write or teach the course.",
+        epilog="example: course build notebooks/source/02_training_and_inference.py")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name, line, example):
+        return commands.add_parser(name, help=line, description=line, epilog=f"example: {example}")
+
+    build = command("build", "Run lesson sources and write the notebooks, with outputs.",
+                    "course build notebooks/source/02_training_and_inference.py")
+    build.add_argument("files", nargs="*", metavar="FILE", help="sources or notebooks; none: all lessons")
+    build.add_argument("--force", action="store_true", help="run a lesson again though nothing changed")
+    build.add_argument("--check", action="store_true", help="run nothing: say which pairs differ")
+
+    release = command("release", "Run exercise sources, take the solutions out, write what learners get.",
+                      "course release exercises/source/02_break_even.py")
+    release.add_argument("files", nargs="*", metavar="FILE", help="sources; none: all exercises")
+    release.add_argument("--force", action="store_true", help="release again though nothing changed")
+    release.add_argument("--to", metavar="FOLDER",
+                         help="write a whole course for learners, without sources, into this new folder")
+
+    links = command("links", "Set the repository's address: badges, links and setup cells.",
+                    "course links my-school/frugal-ai-lab")
+    links.add_argument("repository", metavar="OWNER/NAME", help="the repository on GitHub")
+    return top
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code: 0 done, 1 a lesson fails or differs, 2 a wrong request."""
+    options = parser().parse_args(argv)
+    # nbformat's schema checker builds some 35 grammars if it finds this module: two seconds, of no use here
+    sys.modules.setdefault("rfc3987_syntax", None)
+    try:
+        root = course_root()
+        if options.command == "build":
+            from .build import build
+
+            return 1 if build(options.files, root, force=options.force, check=options.check) else 0
+        if options.command == "release":
+            from .release import release
+
+            release(options.files, root, force=options.force, to=options.to)
+        else:
+            from .links import set_links
+
+            set_links(options.repository, root)
+    except CourseError as error:
+        print(f"course: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("course: stopped; what was already written stays", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""What an exercise needs: `rounded` shows a value, `check` answers in words, `hint` gives a hint."""
+
+import ast
+import contextlib
+import difflib
+import functools
+import io
+import json
+import math
+import os
+import re
+import sys
+import textwrap
+from importlib import resources
+from pathlib import Path
+
+_LONG = 100  # elements
+_asked = {}  # rungs of each hint ladder already given
+
+
+class Rounded(str):
+    """Text that stands for a value: its repr is the text itself."""
+
+    def __repr__(self):
+        return str(self)
+
+
+def rounded(*values, **named):
+    """Show values with 4 significant digits, so that the text is the same on every machine.
+
+    Floats are rounded and have no -0; integers and strings are exact. Tensors and arrays come with shape and
+    dtype; entries under a millionth of the largest count as 0 (float noise); over 100 elements, the first,
+    mean, smallest and largest are shown. Each value gets a line; named ones show their name.
+    """
+    lines = [value if isinstance(value, str) else _show(value) for value in values]
+    return Rounded("\n".join(lines + [f"{name} = {_show(value)}" for name, value in named.items()]))
+
+
+def _number(x):
+    text = f"{x:.4g}"
+    if not math.isfinite(x) or any(mark in text for mark in ".e"):
+        return text
+    return "0.0" if float(text) == 0 else text + ".0"
+
+
+def _show(x):
+    if all(hasattr(x, name) for name in ("dtype", "shape", "tolist")):
+        return _array(x)
+    if isinstance(x, float):
+        return _number(x)
+    if isinstance(x, dict):
+        return "{" + ", ".join(f"{_show(key)}: {_show(value)}" for key, value in x.items()) + "}"
+    if isinstance(x, (set, frozenset)):
+        return "{" + ", ".join(sorted(map(_show, x))) + "}"
+    if isinstance(x, tuple) and hasattr(x, "_fields"):
+        return f"{type(x).__name__}(" + ", ".join(f"{n}={_show(v)}" for n, v in x._asdict().items()) + ")"
+    if isinstance(x, (tuple, list)):
+        inside = ", ".join(map(_show, x))
+        return f"[{inside}]" if isinstance(x, list) else f"({inside})"
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(x))  # int, bool, None, str, and what we do not know
+
+
+def _array(x):
+    if type(x).__module__.startswith("numpy") and x.shape == ():
+        return _show(x.item())  # a NumPy number is a number
+    dtype, shape = str(x.dtype).rpartition(".")[2], tuple(int(n) for n in x.shape)
+    flat = (x.detach().cpu() if hasattr(x, "detach") else x).reshape(-1).tolist()
+    if flat and isinstance(flat[0], float):
+        largest = max((abs(v) for v in flat if math.isfinite(v)), default=0.0)
+        flat = [0.0 if abs(v) < 1e-6 * largest else v for v in flat]
+    head = f"shape {shape}, {dtype}: "
+    if len(flat) > _LONG and not isinstance(flat[0], (str, complex)):
+        return (f"{head}[{', '.join(map(_show, flat[:6]))}, ...], mean {_number(sum(flat) / len(flat))}, "
+                f"smallest {_show(min(flat))}, largest {_show(max(flat))}")
+    return head + _nested(flat, shape)
+
+
+def _nested(flat, shape):
+    if not shape:
+        return _show(flat[0])
+    n = math.prod(shape[1:])
+    rows = (_nested(flat[i * n:(i + 1) * n], shape[1:]) for i in range(shape[0]))
+    return "[" + (", " if len(shape) == 1 else ",\n ").join(rows) + "]"
+
+
+def grading_seed(default):
+    """The seed for a hidden check's inputs: `default`, or the one that a grading run has chosen."""
+    return int(os.environ.get("COURSE_SEED", default))
+
+
+@functools.cache
+def pristine():
+    """{grade_id: (exercise, cell)} of all released exercises, as they were before anyone touched them."""
+    named = os.environ.get("COURSE_PRISTINE")
+    folder = Path(named) if named else resources.files("course_lib") / "assets" / "exercises"
+    cells = {}
+    for file in sorted(folder.iterdir(), key=lambda f: f.name) if folder.is_dir() else ():
+        if file.name.endswith(".ipynb"):
+            for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
+                grade_id = cell["metadata"].get("nbgrader", {}).get("grade_id")
+                if grade_id:
+                    cell["source"] = "".join(cell["source"])
+                    cells[grade_id] = file.name, cell
+    return cells
+
+
+def expected_text(cell):
+    """The text that a check cell should show, or None for a cell that shows none."""
+    texts = [output["data"]["text/plain"] for output in cell.get("outputs", ())
+             if output["output_type"] == "execute_result"]
+    return "".join(texts[-1]) if texts else None
+
+
+def _check_cell(grade_id):
+    checks = {name: cell for name, (_, cell) in pristine().items() if cell["metadata"]["nbgrader"]["grade"]}
+    if grade_id not in checks:
+        near = " or ".join(difflib.get_close_matches(str(grade_id), checks, n=3) or sorted(checks)[:3])
+        raise ValueError(f"there is no check named {grade_id!r}; did you mean {near or '(none released)'}?")
+    return checks[grade_id]
+
+
+def check(grade_id):
+    """Run the original check cell on your answer and say in words how it went (nothing while grading).
+
+    Raises ValueError, with the nearest names, for a check that does not exist.
+    """
+    if os.environ.get("COURSE_GRADING"):
+        return
+    cell = _check_cell(grade_id)
+    names = dict(sys._getframe(1).f_globals)  # a copy: what the check defines does not reach the notebook
+    body = ast.parse(cell["source"])
+    last = ast.Expression(body.body.pop().value)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            exec(compile(body, "<check>", "exec"), names)  # noqa: S102 - the course's own cell
+            came = repr(eval(compile(last, "<check>", "eval"), names))
+    except NotImplementedError:
+        said = "not answered yet. Write your answer in the cell above, run it, then ask again."
+    except NameError as error:
+        said = f"not answered yet: nothing is called {error.name!r}. Run the cells above first."
+    except Exception as error:  # noqa: BLE001 - whatever a learner's code may raise
+        said = f"your answer raised {type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
+    else:
+        expected = expected_text(cell)
+        said = "right." if came == expected else "not yet.\n" + "\n".join(
+            f"  {label}\n{textwrap.indent(text, '    ')}" for label, text in
+            (("your answer gives:", came), ("expected:", expected))) + f'\n  For a hint: hint("{grade_id}")'
+    print(f"{grade_id}: {said}")
+
+
+def hint(grade_id):
+    """Print the next hint for a check, from a question to nearly the answer (nothing while grading)."""
+    if os.environ.get("COURSE_GRADING"):
+        return
+    ladder = _check_cell(grade_id)["metadata"].get("course", {}).get("hints") or ["this check has no hint."]
+    rung = min(_asked.get(grade_id, 0), len(ladder) - 1)
+    _asked[grade_id] = rung + 1
+    print(f"Hint {rung + 1} of {len(ladder)}: {ladder[rung]}")

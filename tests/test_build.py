@@ -1,0 +1,201 @@
+"""`course build`: source to executed notebook and back, quick when nothing changed, a sentence on failure."""
+
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+import sample_course
+from jupytext import TextFileContentsManager
+
+from course_lib.classroom import CourseError, build, cli, execute, links
+
+ROOT = sample_course.ROOT
+LESSONS = sorted((ROOT / "notebooks" / "source").glob("*.py"))
+NOTEBOOK = f"notebooks/{sample_course.LESSON}.ipynb"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    root = sample_course.make(tmp_path_factory.mktemp("course"))
+    assert build.build([], root, say=lambda line: None) == 0
+    return root
+
+
+@pytest.fixture
+def course(built, tmp_path):
+    """A copy of the built sample course that a test may spoil."""
+    import shutil
+
+    return shutil.copytree(built, tmp_path / "course")
+
+
+def source_of(root):
+    return root / "notebooks" / "source" / f"{sample_course.LESSON}.py"
+
+
+def build_lines(root, **options):
+    lines = []
+    return build.build([], root, say=lines.append, **options), lines
+
+
+def test_a_built_lesson_has_all_outputs_and_nothing_that_changes(built):
+    text = (built / NOTEBOOK).read_text(encoding="utf-8")
+    nb = nbformat.reads(text, as_version=4)
+    nbformat.validate(nb)
+    assert [cell.execution_count for cell in nb.cells if cell.cell_type == "code"] == [1, 2, 3, 4]
+    assert "the sum is 42" in text and '"43"' in text
+    assert "one" not in nb.cells[4].outputs[0].text.splitlines() and "two" in nb.cells[4].outputs[0].text
+    for passing in (str(built), "/tmp", "iopub", "widget-view", "timestamp"):
+        assert passing not in text
+    assert not re.search(r"0x[0-9a-f]{6}", text)
+    assert json.dumps(json.loads(text), sort_keys=True, indent=1, ensure_ascii=False) + "\n" == text
+    readme = (built / "notebooks" / "README.md").read_text(encoding="utf-8")
+    assert re.search(r"\| \[00_sample\]\(00_sample.ipynb\) \| 5 \| 20 \| 400 \| [\d.]+ \| \d+ \| ", readme)
+
+
+def test_building_twice_gives_the_same_bytes(course):
+    before = (course / NOTEBOOK).read_bytes()
+    assert build_lines(course)[1] == ["00_sample: up to date"]
+    assert build_lines(course, force=True)[0] == 0
+    assert (course / NOTEBOOK).read_bytes() == before
+
+
+def test_a_mismatch_names_the_command_that_mends_it(course):
+    assert build.mismatch(source_of(course)) is None
+    text = source_of(course).read_text(encoding="utf-8")
+    source_of(course).write_text(text.replace("40 + 2", "40 + 3"), encoding="utf-8")
+    assert "course build notebooks/source/00_sample.py" in build.mismatch(source_of(course))
+    bad, lines = build_lines(course, check=True)
+    assert bad == 1 and "jupytext --sync notebooks/00_sample.ipynb" in lines[0]
+    assert build_lines(course)[0] == 0 and build.mismatch(source_of(course)) is None
+    assert "the sum is 43" in (course / NOTEBOOK).read_text(encoding="utf-8")
+
+
+def test_a_failing_cell_is_named_and_nothing_is_written(course):
+    before = (course / NOTEBOOK).read_bytes()
+    with source_of(course).open("a", encoding="utf-8") as file:
+        file.write("\n# %%\nrows = 3\n1 / 0\n")
+    bad, lines = build_lines(course)
+    assert bad == 1
+    assert lines[-1] == ("course: 00_sample: the cell that begins `rows = 3` failed: "
+                         "ZeroDivisionError: division by zero; nothing was written")
+    assert (course / NOTEBOOK).read_bytes() == before
+
+
+def test_an_address_in_a_checked_output_is_refused(course):
+    with source_of(course).open("a", encoding="utf-8") as file:
+        file.write('\n# %% tags=["nbval-check-output"]\nobject()\n')
+    with pytest.raises(CourseError, match="memory address"):
+        build_lines(course)
+
+
+@pytest.mark.parametrize(("spoil", "sentence"), [
+    (lambda root: source_of(root).unlink(), "00_sample.ipynb has no source"),
+    (lambda root: source_of(root).write_text("# %%\n2\n", encoding="utf-8"), "header has no course lesson"),
+    (lambda root: source_of(root).write_text("", encoding="utf-8"), "holds no cell"),
+    (lambda root: (root / NOTEBOOK).write_text("{", encoding="utf-8"), "is not a notebook that can be read"),
+])
+def test_wrong_input_gets_one_sentence(course, spoil, sentence, monkeypatch, capsys):
+    spoil(course)
+    monkeypatch.chdir(course)
+    assert cli.main(["build"]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1 and "Traceback" not in said
+
+
+def test_the_command_outside_a_course_and_its_help(tmp_path):
+    def course_command(*words):
+        return subprocess.run([sys.executable, "-m", "course_lib.classroom.cli", *words], cwd=tmp_path,
+                              text=True, capture_output=True, check=False,
+                              env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+    lost = course_command("build")
+    assert lost.returncode == 2 and "is not inside the course folder" in lost.stderr
+    assert "Traceback" not in lost.stderr
+    for command in ("build", "release", "links"):
+        assert f"example: course {command}" in course_command(command, "--help").stdout
+
+
+def test_a_widget_leaves_its_static_twin_only():
+    view = {execute.WIDGET_VIEW: {"model_id": "1"}}
+    shown = (view | {"text/plain": "IntSlider(value=1)"}, 
+             view | {"text/plain": "A line", "image/png": "AA=="}, {"text/plain": "Fact(1)"})
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("show()", outputs=[
+        nbformat.v4.new_output("display_data", data=data) for data in shown])])
+    execute._scrub(nb, "lesson", {})
+    assert [dict(out.data) for out in nb.cells[0].outputs] == [
+        {"text/plain": "A line", "image/png": "AA=="}, {"text/plain": "Fact(1)"}]
+
+
+# --- pairing, through jupytext's own contents manager, which is what JupyterLab saves with
+
+
+def test_saving_the_notebook_changes_the_source(course):
+    manager = TextFileContentsManager(root_dir=str(course))
+    before = source_of(course).read_text(encoding="utf-8")
+    sample_course.save(manager, NOTEBOOK, manager.get(NOTEBOOK))
+    assert source_of(course).read_text(encoding="utf-8") == before
+    model = manager.get(NOTEBOOK)
+    model["content"]["cells"][2]["source"] = "total = 40 + 4\nprint('the sum is', total)"
+    sample_course.save(manager, NOTEBOOK, model)
+    assert "40 + 4" in source_of(course).read_text(encoding="utf-8")
+    # both sides agree now, but the stored output is still that of the old text
+    assert "has no outputs, or older ones" in build.mismatch(source_of(course))
+
+
+def test_editing_the_source_changes_the_notebook(course):
+    text = source_of(course).read_text(encoding="utf-8")
+    source_of(course).write_text(text.replace("40 + 2", "41 + 1"), encoding="utf-8")
+    cells = TextFileContentsManager(root_dir=str(course)).get(NOTEBOOK)["content"]["cells"]
+    assert "41 + 1" in cells[2]["source"] and cells[5]["outputs"]
+
+
+@pytest.mark.parametrize("newer", ["source", "notebook"])
+def test_a_fresh_clone_opens_without_a_warning(course, newer, caplog):
+    times = {"source": (1_000_000_000, 1_000_000_300), "notebook": (1_000_000_300, 1_000_000_000)}[newer]
+    os.utime(course / NOTEBOOK, (times[0],) * 2)
+    os.utime(source_of(course), (times[1],) * 2)
+    with caplog.at_level(logging.WARNING):
+        TextFileContentsManager(root_dir=str(course)).get(NOTEBOOK)
+    assert [record.message for record in caplog.records if "not trusted" not in record.message] == []
+
+
+@pytest.mark.parametrize("years", [-20, 20])
+def test_any_file_times_open_while_the_pair_agrees(course, years):
+    os.utime(source_of(course), (1_700_000_000 + years * 31_557_600,) * 2)
+    os.utime(course / NOTEBOOK, (1_700_000_000,) * 2)
+    assert TextFileContentsManager(root_dir=str(course)).get(NOTEBOOK)["content"]["cells"]
+
+
+# --- the course's own lessons
+
+
+def test_there_are_lessons():
+    assert LESSONS, "no lesson in notebooks/source"
+    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    assert [path.stem for path in notebooks] == [path.stem for path in LESSONS]
+
+
+@pytest.mark.parametrize("source", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_and_its_source_agree(source):
+    assert build.mismatch(source) is None, build.mismatch(source)
+
+
+@pytest.mark.parametrize("source", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_begins_with_the_setup_cell_and_fits_its_budget(source):
+    nb = build.parse(source)
+    first = next(cell for cell in nb.cells if cell.cell_type == "code")
+    assert execute.tags(first) == ["setup"]
+    assert first.source == links.setup_cell(source.stem, ROOT), "run `make links`, or copy lesson 00's"
+    course = nb.metadata["course"]
+    readme = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
+    row = re.search(rf"^\| \[{source.stem}\].*$", readme, re.MULTILINE)
+    assert row, f"notebooks/README.md has no timings: `course build --force notebooks/source/{source.name}`"
+    _, _, minutes, cpu, memory, _, measured_memory, _, _ = (part.strip() for part in row[0].split("|"))
+    assert [minutes, cpu, memory] == [str(course[key]) for key in ("minutes", "cpu_seconds", "memory_mb")]
+    assert float(measured_memory) <= course["memory_mb"] <= 1500

@@ -1,0 +1,257 @@
+"""`course release`: no solution gets out, the solved one passes, an untouched one and a mutant do not."""
+
+import copy
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import nbformat
+import pytest
+import sample_course
+from jupytext import TextFileContentsManager
+
+from course_lib.classroom import CourseError, build, cli, execute, handout, release
+
+ROOT = sample_course.ROOT
+EXERCISES = sorted((ROOT / "exercises" / "source").glob("*.py"))
+
+
+class Exercise:
+    """An exercise's source with what the tests make of it, each made once."""
+
+    def __init__(self, source, root):
+        self.source, self.root = source, root
+        self.notebook, self.pristine = release.targets(source, root)
+        self.solved = release.solved(source, root)
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    root = sample_course.make(tmp_path_factory.mktemp("course"))
+    release.release([], root, say=lambda line: None)
+    return Exercise(root / "exercises" / "source" / f"{sample_course.EXERCISE}.py", root)
+
+
+@pytest.fixture(scope="module", params=["sample", *EXERCISES], ids=lambda p: getattr(p, "stem", p))
+def exercise(request, sample):
+    """The sample exercise, and then each exercise of the course."""
+    return sample if request.param == "sample" else Exercise(request.param, ROOT)
+
+
+def marks(nb, exercise, seed=None):
+    return release.points(nb, release.run_checks(nb, exercise.root, seed))
+
+
+def test_the_course_has_exercises_and_each_is_released():
+    assert EXERCISES, "no exercise in exercises/source"
+    for source in EXERCISES:
+        assert release.is_current(source, ROOT), f"run `course release exercises/source/{source.name}`"
+
+
+def test_the_release_holds_no_solution(exercise):
+    lines = release.solution_lines(exercise.solved)
+    assert lines
+    for path in (exercise.notebook, exercise.pristine):
+        text = "\n".join(str(cell) for cell in execute.read(path).cells)
+        source = "\n".join(cell.source for cell in execute.read(path).cells)
+        for line in lines:
+            assert line not in source, f"{path.name} shows a solution: {line}"
+        assert "SOLUTION" not in text and "'hidden'" not in text
+        assert source.count("raise NotImplementedError(") >= 1
+    assert exercise.pristine.read_bytes() == exercise.notebook.read_bytes(), \
+        f"{exercise.notebook.name} is not as released: `course release --force` makes it new, without answers"
+
+
+def test_the_release_keeps_expected_outputs_ids_and_no_pairing(exercise):
+    nb = execute.read(exercise.pristine)
+    nbformat.validate(nb)
+    assert set(nb.metadata) == {"course", "kernelspec", "language_info"}
+    for cell in nb.cells:
+        if release.grading(cell):
+            assert cell.id == release.grading(cell)["grade_id"]
+        if release.is_check(cell):
+            assert release.expected_text(cell) and execute.CHECKED in execute.tags(cell)
+        elif cell.cell_type == "code":
+            assert not cell.outputs and cell.execution_count is None
+    visible = [cell for cell in nb.cells if release.is_check(cell)]
+    checks = filter(release.is_check, exercise.solved.cells)
+    hidden = [cell for cell in checks if "hidden" in execute.tags(cell)]
+    assert visible and hidden, "an exercise needs checks that learners see, and hidden ones"
+
+
+def test_the_solved_one_passes_all_and_the_untouched_one_none(exercise):
+    reached, full = marks(exercise.solved, exercise)
+    assert reached == full > 0
+    untouched = release.merge_answers(exercise.solved, execute.read(exercise.pristine))
+    assert not any(release.run_checks(untouched, exercise.root).values())
+
+
+def test_a_fresh_seed_changes_hidden_inputs_and_the_solution_still_passes(sample):
+    other = release.solved(sample.source, sample.root, seed=7)
+    texts = [[release.expected_text(cell) for cell in nb.cells if release.is_check(cell)]
+             for nb in (sample.solved, other)]
+    assert texts[0][:2] == texts[1][:2] and texts[0][2] != texts[1][2]
+    assert marks(other, sample, seed=7) == (6, 6)
+
+
+def test_every_mutant_loses_points(exercise):
+    rows = release.mutants(exercise.source)
+    assert len(rows) >= 5, "at least five wrong answers for each exercise"
+    with ThreadPoolExecutor(3) as pool:
+        results = pool.map(lambda row: marks(release.mutate(exercise.solved, row), exercise), rows)
+        for row, (reached, full) in zip(rows, results, strict=True):
+            assert reached < full, f"the mutant {row['name']!r} loses nothing"
+
+
+def test_only_answers_are_taken_from_a_submission(sample):
+    cheat = copy.deepcopy(sample.solved)
+    for cell in cheat.cells:
+        if release.is_check(cell):
+            cell.source, cell.metadata["tags"] = "1", ["nbval-skip"]
+        if release.grading(cell).get("solution"):
+            cell.source = "# NBVAL_SKIP\n" + cell.source
+    merged = release.merge_answers(sample.solved, cheat)
+    for cell, original in zip(merged.cells, sample.solved.cells, strict=True):
+        if release.is_check(cell):
+            assert (cell.source, cell.metadata) == (original.source, original.metadata)
+        assert "NBVAL_SKIP" not in cell.source
+    assert marks(merged, sample) == (6, 6)
+
+
+def test_an_endless_answer_costs_its_own_time_only(sample):
+    nb = release.mutate(sample.solved, {"cell": "ex90_share", "code": "while True: pass"})
+    assert not any(release.run_checks(nb, sample.root, timeout=2).values())
+
+
+def test_saving_a_release_in_jupyterlab_touches_nothing_else(exercise, tmp_path):
+    folder = tmp_path / "exercises"
+    (folder / "source").mkdir(parents=True)
+    source, notebook = folder / "source" / exercise.source.name, folder / exercise.notebook.name
+    shutil.copyfile(exercise.source, source)
+    shutil.copyfile(exercise.notebook, notebook)
+    before, released = source.read_bytes(), execute.read(notebook)
+    manager = TextFileContentsManager(root_dir=str(tmp_path))
+    model = manager.get(f"exercises/{notebook.name}")
+    sample_course.save(manager, f"exercises/{notebook.name}", model)
+    assert source.read_bytes() == before
+    assert execute.read(notebook).cells == released.cells
+    files = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    assert files == [notebook.name, "source"]
+    path = f"exercises/source/{source.name}"
+    sample_course.save(manager, path, manager.get(path))
+    assert execute.read(notebook).cells == released.cells
+
+
+# --- the learner's own check: pytest --nbval-lax exercises/NN.ipynb
+
+
+def pytest_on(sample, tmp_path, **notebooks):
+    """Run pytest as a learner does, on notebooks saved under their names; returns (exit code, output)."""
+    folder = tmp_path / "exercises"
+    folder.mkdir()
+    shutil.copyfile(ROOT / "exercises" / "conftest.py", folder / "conftest.py")
+    for name, nb in notebooks.items():
+        nbformat.write(nb, folder / f"{name}.ipynb")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env",
+         *(f"exercises/{name}.ipynb" for name in notebooks)],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"COURSE_PRISTINE": str(sample.pristine.parent), "PYTHONPATH": str(ROOT)})
+    return done.returncode, done.stdout + done.stderr
+
+
+def answered(sample, **answers):
+    """The release with answers written into it, outputs as released."""
+    nb = execute.read(sample.notebook)
+    right = {cell.id: cell.source for cell in sample.solved.cells}
+    for cell in nb.cells:
+        if release.grading(cell).get("solution"):
+            cell.source = answers.get(cell.id, right[cell.id])
+    return nb
+
+
+WRONG = "def inference_share(training, per_query, queries):\n    return per_query * queries / training"
+LOUD = ("import sys\ndef inference_share(training, per_query, queries):\n"
+        "    print('working'); print('!', file=sys.stderr)\n"
+        "    return per_query * queries / (training + per_query * queries)")
+
+
+def test_pytest_fails_the_untouched_exercise_and_passes_the_solved_one_though_it_prints(sample, tmp_path):
+    code, said = pytest_on(sample, tmp_path, untouched=execute.read(sample.notebook),
+                           solved=answered(sample, ex90_share=LOUD))
+    assert code == 1 and "2 failed" in said, said
+    assert said.count("FAILED exercises/untouched.ipynb") == 2
+
+
+def test_pytest_fails_a_wrong_answer_whatever_was_saved(sample, tmp_path):
+    saved = {name: answered(sample, ex90_share=WRONG) for name in ("run_all", "cleared", "edited", "skipped")}
+    check = {name: next(c for c in nb.cells if c.id == "ex90_share_value") for name, nb in saved.items()}
+    execute.execute(saved["run_all"], ROOT, tmp_path, env={"COURSE_PRISTINE": str(sample.pristine.parent)})
+    assert release.expected_text(check["run_all"]) == "1.5"
+    check["cleared"].outputs, check["cleared"].execution_count = [], None
+    check["edited"].source = "rounded(1.5)"
+    check["edited"].outputs[0].data["text/plain"] = "1.5"
+    check["skipped"].metadata["tags"] = ["nbval-skip"]
+    check["skipped"].source = "# NBVAL_SKIP\n" + check["skipped"].source
+    code, said = pytest_on(sample, tmp_path, **saved)
+    assert code == 1 and "4 failed" in said, said
+    for name in saved:
+        assert said.count(f"FAILED exercises/{name}.ipynb") == 1, said
+    assert "0.6" in said and "1.5" in said
+
+
+def test_pytest_says_when_a_check_is_gone(sample, tmp_path):
+    nb = answered(sample)
+    nb.cells = [cell for cell in nb.cells if cell.id != "ex90_share_value"]
+    code, said = pytest_on(sample, tmp_path, mine=nb)
+    assert code != 0 and "the check cell ex90_share_value is missing; take a fresh copy" in said
+
+
+# --- wrong sources, and the copy for a class
+
+
+@pytest.mark.parametrize(("old", "new", "sentence"), [
+    ("    ### END SOLUTION\n\n# %% nbg", "\n# %% nbg", "without its ### END SOLUTION"),
+    ('"ex90_share", "solution": true', '"ex90_share"', "must have both a solution"),
+    ('"ex90_even"', '"ex90_share"', "needs a grade_id of its own"),
+    ("rounded(inference_share(100.0, 0.5, 300))", "x = 3", "must end in one expression: rounded"),
+    ("rounded(inference_share(100.0, 0.5, 300))", "print(1)\nrounded(1 / 0)", "failed: ZeroDivisionError"),
+    ("course: {exercise:", "lost: {exercise:", "no course line"),
+])
+def test_a_wrong_source_gets_one_sentence(tmp_path, old, new, sentence, monkeypatch, capsys):
+    root = sample_course.make(tmp_path)
+    source = root / "exercises" / "source" / f"{sample_course.EXERCISE}.py"
+    text = source.read_text(encoding="utf-8")
+    assert old in text
+    source.write_text(text.replace(old, new), encoding="utf-8")
+    monkeypatch.chdir(root)
+    assert cli.main(["release"]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+    assert not (root / "exercises" / f"{sample_course.EXERCISE}.ipynb").exists()
+
+
+def test_a_release_is_made_once(sample):
+    said = []
+    release.release([], sample.root, say=said.append)
+    assert said == ["90_sample: up to date"]
+
+
+def test_a_learners_course_has_no_sources(sample, tmp_path):
+    root, folder = shutil.copytree(sample.root, tmp_path / "course"), tmp_path / "class"
+    build.build([], root, say=lambda line: None)
+    (root / "course_lib" / "classroom").mkdir()
+    (root / "course_lib" / "classroom" / "secret.py").write_text("", encoding="utf-8")
+    release.release([], root, to=folder, say=lambda line: None)
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert files == {"README.md", "pyproject.toml", "exercises/conftest.py", "exercises/90_sample.ipynb",
+                     "notebooks/00_sample.ipynb", "notebooks/README.md",
+                     "course_lib/assets/exercises/90_sample.ipynb"}
+    assert "jupytext" not in (folder / "notebooks" / "00_sample.ipynb").read_text(encoding="utf-8")
+    assert "course_lib.classroom" not in (folder / "pyproject.toml").read_text(encoding="utf-8")
+    told = "".join((folder / name).read_text(encoding="utf-8") for name in files)
+    assert not [line for line in release.solution_lines(sample.solved) if line in told]
+    with pytest.raises(CourseError, match="is not empty"):
+        handout.hand_out(root, folder)
