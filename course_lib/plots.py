@@ -126,6 +126,18 @@ def problems(fig, alt):
     return found
 
 
+def _plain(ax):
+    """Numbers on a logarithmic axis as people write them, 1,000 instead of a power, where they stay short."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+        if isinstance(axis.get_major_locator(), LogLocator) and 1e-4 < low and high < 1e9:
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+            axis.set_minor_formatter(NullFormatter())
+        elif axis.get_scale() == "linear" and high >= 10_000:
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
 def png(fig):
     """The figure as PNG bytes."""
     buffer = io.BytesIO()
@@ -142,6 +154,8 @@ def bundle(fig, alt):
     """
     if found := problems(fig, alt):
         raise ValueError(f"This figure cannot be shown: {'; '.join(found)}. Give it what is missing.")
+    for ax in fig.axes:
+        _plain(ax)
     data = {"image/png": base64.b64encode(png(fig)).decode(), "text/plain": f"Figure: {alt}"}
     size = {"width": int(fig.get_figwidth() * _DPI), "height": int(fig.get_figheight() * _DPI)}
     return data, {"image/png": {**size, "alt": alt}}

@@ -192,7 +192,7 @@ class Explorer:
 def _setting(control):
     """The control's value as a learner reads it."""
     label = getattr(control, "label", None)
-    return label if isinstance(label, str) else f"{control.value:,.4g}"
+    return label if isinstance(label, str) else _shown(control.value)
 
 
 def explore(draw, *, alt, **controls):

@@ -1,0 +1,284 @@
+# ---
+# jupyter:
+#   course:
+#     cpu_seconds: 60
+#     lesson: '00'
+#     memory_mb: 1000
+#     minutes: 30
+#   jupytext:
+#     formats: ipynb,source//py:percent
+#     notebook_metadata_filter: course,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Start here
+#
+# Welcome. This course takes one article, "Is AI doomed to be an energy drain?", an interview with a researcher in
+# Polytechnique Insights, and tests what it says. You do not have to believe the article, nor us. You measure.
+#
+# **The question of this lesson.** What can this machine tell us about energy, and what can it not?
+#
+# **After this lesson you can**
+#
+# - run a lesson: predict, measure, compare, decide;
+# - say what your machine can measure, and read the label beside every joule;
+# - use the words *training*, *fine-tuning*, *inference*, *joule*, *watt* and *FLOP* exactly;
+# - say why "generative AI is energy intensive" is only half a sentence.
+#
+# **You need** about 30 minutes, at most 60 seconds of computing and 1,000 MB of memory. No GPU, no download.
+#
+# **Claims of the article:** B1, B2. **Next:** lesson 01.
+
+# %% [markdown]
+# ## How to run a lesson
+#
+# Click on a cell and press Shift + Enter: the cell runs, and the next one is selected. Run the cells in order.
+# The first one makes sure that the course's small library is there. On Colab it installs it; elsewhere it does nothing.
+
+# %% tags=["setup"]
+import importlib.util, sys
+if importlib.util.find_spec("course_lib") is None:
+    sys.exit("course_lib is missing: in the course folder type  make lab  or  pip install .")
+
+# %%
+import torch
+
+from course_lib import ledger, plots, setup
+from course_lib.claims import all_claims, claim, verdict
+from course_lib.counters import count_flops
+from course_lib.energy import Meter, Provenance
+from course_lib.facts import cite, convert, fact
+from course_lib.tables import Table
+from course_lib.widgets import choice, explore, predict, slider
+
+# %% [markdown]
+# Each lesson goes the same way round, two or three times:
+#
+# **claim → predict → count → measure → compare → verdict**
+#
+# You *predict* before you see a result, because a result that surprises you is one that you will remember. A wrong
+# prediction costs nothing. If you skip one, a stated guess stands in, and the lesson goes on.
+#
+# ## What is this machine?
+
+# %%
+setup.check()
+
+# %% [markdown]
+# The row about *energy sensors* matters most. Many machines cannot measure their own energy: on a rented machine
+# (Colab, Binder) the sensor is hidden, and on a laptop it is often locked. The course works there too. It then counts
+# what can be counted, and says so.
+#
+# ## The words
+#
+# The English article says that AI uses energy for training and for "making extrapolations". The French original says
+# *inférence*. The translation picked an everyday word for a technical one.
+
+# %%
+claim("B1").card()
+
+# %% [markdown]
+# | word | what it means here |
+# |---|---|
+# | **training** | finding the numbers (*parameters*) of a model from data; done before anyone uses it |
+# | **fine-tuning** | a short second training that adapts a trained model to a task |
+# | **inference** | using the trained model: a question goes in, an answer comes out |
+# | **FLOP** | one addition or one multiplication; a count of work, not a speed |
+# | **joule (J)** | an amount of energy |
+# | **watt (W)** | a speed of using energy: one joule in each second |
+# | **kilowatt-hour (kWh)** | an amount of energy again: a thousand watts during one hour |
+
+# %% tags=["nbval-check-output"]
+verdict("B1", "loosely stated", "the body of the article means inference; the word was lost in translation")
+
+# %% [markdown]
+# Energy is an amount, like litres. Power is a flow, like litres per minute. The two are mixed up all the time, so let
+# us fix a few amounts.
+
+# %% tags=["nbval-check-output"]
+print(f"1 Wh  = {convert(1, 'Wh', 'J'):,.0f} J")
+print(f"1 kWh = {convert(1, 'kWh', 'J'):,.0f} J")
+print(f"1 MWh = {convert(1, 'MWh', 'kWh'):,.0f} kWh")
+
+# %% [markdown]
+# ## A first prediction
+#
+# You send a question to a large chatbot and get a text back. Google has published the energy of its median text
+# prompt, counted over everything that serves it: chips, computers, idle reserves, building.
+
+# %%
+guess_prompt = predict(
+    "00-prompt", "How much energy does one median text prompt take, in watt-hours?",
+    low=0.001, high=100, guess=3.0, log=True, unit="Wh",
+)
+guess_prompt
+
+# %% [markdown]
+# Move the slider, press the button, and only then go on.
+
+# %%
+prompt = fact("q_gemini")
+guess_prompt.reveal(prompt.value)
+print(prompt)
+
+# %% tags=["nbval-check-output"]
+print(f"{prompt.value} Wh = {prompt.to('J'):.0f} J: a lamp of 10 W for {prompt.to('J') / 10:.0f} seconds")
+
+# %% [markdown]
+# Most people guess too high, for a good reason: an older estimate of [3 Wh](#q_chatgpt_devries) is still quoted.
+#
+# ## "Energy intensive"
+#
+# The second claim of this lesson is the article's starting point.
+
+# %%
+claim("B2").card()
+
+# %% [markdown]
+# Intensive compared with what? One study measured many tasks with the same method, from sorting a text into a class to
+# drawing a picture.
+
+# %%
+tasks = {"sort a text": "q_textclass", "sort a picture": "q_imgclass", "write ten words": "q_textgen",
+         "draw a picture": "q_imggen"}
+watt_hours = [fact(name).value for name in tasks.values()]
+
+
+def task_figure():
+    fig, ax = plots.figure("What does one request take?", "task", "energy per request (Wh)")
+    plots.bars(ax, list(tasks), watt_hours, texts=[f"{wh:.2g}" for wh in watt_hours])
+    ax.set_yscale("log")
+    ax.set_ylim(1e-3, 10)
+    return fig
+
+
+plots.show(task_figure(), "Energy per request on a logarithmic axis: sorting a text takes least, then sorting a picture, "
+           "then writing ten words; drawing a picture takes more than a thousand times the first.")
+
+# %% tags=["nbval-check-output"]
+spread = max(watt_hours) / min(watt_hours)
+print(f"dearest over cheapest: {spread:,.0f} times")
+verdict("B2", "supported" if spread < 10 else "loosely stated", "the answer depends on the task more than on anything else")
+
+# %% [markdown]
+# "Intensive" needs a denominator: per request, per word, per day, per person. Choose one. Here is a day of yours, beside
+# one full charge of a phone.
+
+# %%
+requests = {**tasks, "ask a chatbot": "q_gemini"}
+
+
+def day_figure(task, times):
+    charge = fact("ph_charge").to("Wh")
+    fig, ax = plots.figure("What does a day of requests take?", "energy in a day (Wh)", "what", height=2.6)
+    plots.bars(ax, [f"{times} times: {task}", "charging a phone once"], [times * fact(requests[task]).value, charge],
+               horizontal=True)
+    ax.set_xscale("log")
+    ax.set_xlim(1e-3, 1e4)
+    return fig
+
+
+def day_words(task, times):
+    wh, charge = times * fact(requests[task]).value, fact("ph_charge").to("Wh")
+    return f"Two bars. {times} times '{task}' takes {wh:,.3g} Wh in a day; charging a phone once takes {charge:.3g} Wh."
+
+
+explore(day_figure, alt=day_words, task=choice(list(requests), "ask a chatbot", label="request"),
+        times=slider(1, 1000, 20, label="times a day"))
+
+# %% [markdown]
+# ## A first reading
+#
+# Now your own machine. A `Meter` looks once at what can be read here, and says how it will know each joule. There are
+# five labels, from the best to none.
+
+# %%
+Table(["label", "what it means", "how accurate"], [(p.name.lower(), p.meaning, p.accuracy) for p in Provenance])
+
+# %%
+guess_label = predict(
+    "00-label", "How will the meter know the energy of your processor?",
+    options=["measured", "sampled", "modelled", "assumed", "none"], guess="measured",
+)
+guess_label
+
+# %% [markdown]
+# The next cell multiplies matrices for a moment. The operations are counted, the time is taken, the energy is labelled.
+
+# %%
+meter = Meter()
+matrix = torch.randn(1000, 1000)
+
+with meter.block("first reading") as block:
+    for _ in range(20):
+        matrix @ matrix
+
+block.reading
+
+# %%
+guess_label.reveal(block.reading.label)
+
+# %%
+meter.sources
+
+# %% [markdown]
+# If your label is *modelled*: the joules are CPU time, multiplied by a number from a table. That is fit for comparing two
+# programs on one machine. It is not fit for saying how much energy your machine used. The last column says what you
+# could do for a better label.
+#
+# What never depends on the machine is the count.
+
+# %% tags=["nbval-check-output"]
+work = 20 * count_flops(torch.matmul, matrix, matrix)
+print(f"operations in the first reading: {work:,} FLOPs")
+
+# %% [markdown]
+# ## Your ledger
+#
+# Predictions and verdicts are kept in a small file, your *ledger*. It holds no name, neither yours nor the machine's.
+# The last lesson will look back at it. On Colab, save it before you close: the next notebook is another machine.
+
+# %%
+ledger.summary()
+
+# %% [markdown]
+# Two of the article's claims now have your verdict. How many are there?
+
+# %% tags=["nbval-check-output"]
+claims = all_claims().values()
+print(f"{len(claims)} claims in the article")
+for kind in ("measured here", "checked against sources", "not checkable"):
+    print(f"{sum(c.kind == kind for c in claims):4d} {kind}")
+
+# %% [markdown]
+# Only claims of the first kind are decided by what you see on the screen. For the second kind we read what the sources
+# really say. The third kind is opinion, or cannot be looked up.
+
+# %% [markdown]
+# ## What the figures do not say
+#
+# - The energy per request comes from two studies with different boundaries. One counts the building, one counts an idle
+#   machine around the chip. The order of the tasks is safe; a ratio between the two studies is not.
+# - A chatbot's median prompt says nothing about its long answers.
+#
+# ## What you have seen
+#
+# - A lesson goes round: claim, predict, count, measure, compare, verdict.
+# - Your machine's joules carry a label, and the label says what they are worth.
+# - Training, fine-tuning and inference are three different things; energy and power are two.
+# - "Energy intensive" needs a denominator.
+#
+# **Next: lesson 01**, where the same tool reaches three opposite conclusions.
+#
+# ## Sources
+
+# %%
+cite("q_gemini", "q_chatgpt_devries", "q_textclass", "q_imgclass", "q_textgen", "q_imggen", "ph_charge")

@@ -1,0 +1,384 @@
+# ---
+# jupyter:
+#   course:
+#     cpu_seconds: 60
+#     lesson: '01'
+#     memory_mb: 1000
+#     minutes: 45
+#   jupytext:
+#     formats: ipynb,source//py:percent
+#     notebook_metadata_filter: course,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Measuring energy
+#
+# **The question.** When is a number of joules a measurement, and when is it a calculation that looks like one?
+#
+# **After this lesson you can**
+#
+# - measure a piece of code with a spread, and say how many repeats a conclusion needs;
+# - test your own measurement on a case where the answer is known: the same code on both sides;
+# - make one tool give three opposite conclusions, and explain each;
+# - recognise a published energy that is only a product of two numbers.
+#
+# **You need** about 45 minutes, at most 60 seconds of computing and 1,000 MB of memory.
+#
+# **Claim of the article:** A1. **Before:** lesson 00. **After:** exercise 01.
+
+# %% tags=["setup"]
+import importlib.util, sys
+if importlib.util.find_spec("course_lib") is None:
+    sys.exit("course_lib is missing: in the course folder type  make lab  or  pip install .")
+
+# %%
+import random
+
+import torch
+
+from course_lib import plots
+from course_lib.claims import claim, verdict
+from course_lib.counters import count_flops
+from course_lib.energy import Meter
+from course_lib.facts import cite, convert, fact
+from course_lib.sensors import codecarbon_models
+from course_lib.setup import seed_everything
+from course_lib.stats import mean_interval
+from course_lib.tables import Table
+from course_lib.widgets import explore, predict, slider
+
+seed_everything(0)
+torch.set_num_threads(1)  # one thread: fewer things that can differ between two runs
+
+# %%
+claim("A1").card()
+
+# %% [markdown]
+# That number has four digits. Before we trust anybody's digits, we look at our own.
+#
+# ## Part one: does an operation have a price?
+#
+# It is tempting to say: so many operations, so many joules. Let us try with the operation that neural networks do all
+# day, the product of two matrices.
+#
+# ### Count
+#
+# An entry of the product of two `n` by `n` matrices takes `n` multiplications and `n` additions, and there are `n * n`
+# entries. So the product takes $2n^3$ FLOPs. The counter agrees.
+
+# %% tags=["nbval-check-output"]
+sizes = [8, 32, 128, 512]
+pairs = {n: (torch.randn(n, n), torch.randn(n, n)) for n in sizes}
+flops = {n: count_flops(torch.matmul, *pairs[n]) for n in sizes}
+for n in sizes:
+    print(f"n = {n:3d}   {flops[n]:>11,} FLOPs   2 n^3 = {2 * n**3:>11,}")
+
+# %% [markdown]
+# ### Predict
+#
+# From the first row to the last, the operations grow a great deal. What happens to the cost of *one* operation?
+
+# %%
+guess_price = predict(
+    "01-price-of-a-flop", "The smallest product against the largest: what does one FLOP cost in it?",
+    options=["less", "the same", "up to ten times as much", "more than ten times as much"], guess="the same",
+)
+guess_price
+
+# %% [markdown]
+# ### Measure
+#
+# `meter.sources` says what can be read on this machine, and how much each reading is worth.
+
+# %%
+meter = Meter()
+meter.sources
+
+# %% [markdown]
+# `meter.measure` calls the function again and again, in groups that are long enough for the clock. It stops when the
+# interval around the mean is narrow, or it says that it did not get there.
+
+# %%
+ladder = {n: meter.measure(lambda n=n: torch.matmul(*pairs[n]), rel=0.05, window=0.1, max_n=10, name=f"n = {n}") for n in sizes}
+Table(
+    ["size", "calls", "repeats", "CPU time per call", "energy per call"],
+    [(n, f"{m.calls:,}", m.n, f"{m.cpu_seconds_per_call * 1e6:,.3g} µs", m.energy_text) for n, m in ladder.items()],
+)
+
+# %%
+def price_figure():
+    fig, ax = plots.figure("Does one operation always cost the same?", "size n of the matrices",
+                           "CPU time per million FLOPs (µs)")
+    per_million = {n: 1e12 * m.cpu_seconds_per_call / flops[n] for n, m in ladder.items()}
+    half = [per_million[n] * m.half_width / m.mean for n, m in ladder.items()]
+    plots.lines(ax, sizes, {"matrix product": list(per_million.values())}, spread={"matrix product": half})
+    ax.set(xscale="log", yscale="log")
+    ax.set_xticks(sizes, sizes, minor=False)
+    return fig
+
+
+plots.show(price_figure(), "CPU time per million FLOPs against matrix size, on logarithmic axes, with error bars. "
+           "One operation is far dearer in the smallest product than in the large ones, where the line is flat.")
+
+# %%
+per_flop = {n: m.cpu_seconds_per_call / flops[n] for n, m in ladder.items()}
+times_dearer = per_flop[8] / per_flop[512]
+print(f"in the smallest product one FLOP costs {times_dearer:.0f} times as much as in the largest")
+guess_price.reveal("more than ten times as much" if times_dearer > 10 else "up to ten times as much")
+
+# %% [markdown]
+# In the small product, the computer mostly prepares the work: it checks the shapes, finds memory, calls the routine.
+# In the large one it mostly multiplies. So an energy per operation has no meaning without the size of the job.
+#
+# The same is true of a batch. Answering one query means reading all the weights for a single row of numbers.
+
+# %%
+weights = torch.randn(512, 512)
+batches = {b: torch.randn(b, 512) for b in (1, 8, 64)}
+by_batch = {b: meter.measure(lambda x=x: x @ weights, rel=0.05, window=0.1, max_n=10) for b, x in batches.items()}
+for b, m in by_batch.items():
+    print(f"batch {b:3d}: {m.cpu_seconds_per_call / b * 1e6:8.2f} µs of CPU time for each query")
+
+# %% [markdown]
+# ### Verdict
+#
+# We check a wide margin only: on any machine the smallest product is the dearer place for an operation.
+
+# %% tags=["nbval-check-output"]
+print("one FLOP in the small product costs at least twice as much:", times_dearer > 2)
+print("energy per operation is a constant:", "no" if times_dearer > 2 else "yes")
+
+# %% [markdown]
+# ## Part two: how often must we repeat?
+#
+# Run the same thing twice and you get two numbers. Here are many runs of one product, each in its own window.
+
+# %%
+work = lambda: torch.matmul(*pairs[128])
+windows = meter.measure(work, rel=0.0001, window=0.05, min_n=40, max_n=40, name="forty windows")
+values = windows.values
+print(f"lowest {min(values):.3g}, highest {max(values):.3g} {windows.unit} per call")
+
+# %%
+def repeats_figure(n):
+    fig, ax = plots.figure("How sure are we of the mean after a few repeats?", "window",
+                           "cost per call (1 = mean of all)")
+    relative = [v / windows.mean for v in values]
+    mean, half = mean_interval(relative[:n])
+    ax.plot(range(n + 1, len(values) + 1), relative[n:], "o", color="black", fillstyle="none", label="windows to come")
+    ax.plot(range(1, n + 1), relative[:n], "o", color=plots.OKABE_ITO[0], label="windows used")
+    ax.axhline(mean, color=plots.OKABE_ITO[1], label="mean")
+    ax.axhspan(mean - half, mean + half, color=plots.OKABE_ITO[1], alpha=0.2, label="95 % interval")
+    ax.set_ylim(0.95 * min(relative), 1.05 * max(relative))
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4)
+    return fig
+
+
+def repeats_words(n):
+    mean, half = mean_interval(values[:n])
+    return (f"Forty windows as dots, the first {n} filled. The 95 % interval of their mean is a band of plus or minus "
+            f"{half / mean:.1%} around the mean.")
+
+
+explore(repeats_figure, alt=repeats_words, n=slider(2, 40, 3, label="repeats used"))
+
+# %% [markdown]
+# Two different errors hide behind "plus or minus". **Repeatability** is the band above: it shrinks with repeats.
+# **Accuracy** is the distance from the truth: no repeat can shrink it. A clock that is an hour late repeats perfectly.
+
+# %%
+print(windows.provenance.meaning)
+print(windows.provenance.accuracy)
+
+# %% [markdown]
+# ## Part three: a test with a known answer
+#
+# Before you compare two programs, compare one program with itself. The right answer is known: no difference. In
+# science this is called a null test, on the web an A/A test.
+
+# %%
+guess_aa = predict(
+    "01-aa-control", "Ten comparisons of a program with itself. In how many will the meter call one side lower?",
+    low=0, high=10, guess=2, unit="comparisons",
+)
+guess_aa
+
+# %%
+control = meter.aa_control(work, n=10, margin=0.05)
+different = sum(c.verdict != "not distinguishable" for c in control)
+guess_aa.reveal(different)
+
+# %%
+def control_figure():
+    fig, ax = plots.figure("Does the meter see a difference where there is none?", "cost of side A over side B",
+                           "comparison", height=3.6)
+    for i, c in enumerate(control):
+        ax.errorbar(c.ratio, i + 1, xerr=[[c.ratio - c.low], [c.high - c.ratio]], capsize=3, color=plots.OKABE_ITO[0],
+                    marker="o")
+    ax.axvspan(0.95, 1.05, color="black", alpha=0.12, label="margin: smaller differences are not claimed")
+    ax.axvline(1, color="black", linewidth=1)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
+    ax.set_yticks(range(1, 11))
+    return fig
+
+
+plots.show(control_figure(), "Ten comparisons of a program with itself: ten dots with error bars around a ratio of one. "
+           "A grey band from 0.95 to 1.05 marks differences too small to be claimed.")
+
+# %% [markdown]
+# The result stands as it came. Two habits keep false alarms rare: both sides are called equally often, in the order
+# A B B A, so that a machine that slows down hits both; and a difference must clear the grey margin before it is
+# called one.
+#
+# A meter that never sees anything would pass this test too. So here is a difference that is really there.
+
+# %%
+def twice():
+    work()
+    work()
+
+
+real = meter.compare(work, twice, window=0.05, names=("one product", "two products"))
+real
+
+# %% tags=["nbval-check-output"]
+print("one product against two:", real.verdict)
+
+# %% [markdown]
+# ## Part four: one tool, three conclusions
+#
+# Where no counter can be read, tools multiply. The tool under our meter knows two ways of doing it, and a constant for
+# memory on top. We feed it one piece of work: four seconds on one thread, or two seconds on two threads.
+#
+# **Predict**, before you look: which way of running it is greener?
+
+# %%
+guess_threads = predict(
+    "01-two-threads", "The same work on two threads, in half the time. According to the tool, its energy is…",
+    options=["lower", "equal", "higher", "all three, it depends on a setting"], guess="equal",
+)
+guess_threads
+
+# %% [markdown]
+# The machine has two cores, a table value of 8 W, and memory that the tool sets at 20 W.
+
+# %% tags=["nbval-check-output"]
+def conclusions(tdp=8, ram=20, cores=2):
+    one = codecarbon_models(tdp_watts=tdp, cores=cores, threads=1, seconds=4, ram_watts=ram)
+    two = codecarbon_models(tdp_watts=tdp, cores=cores, threads=2, seconds=2, ram_watts=ram)
+    joules = {name: (one[name].joules, two[name].joules) for name in one}
+    return {name: (a, b, b / a) for name, (a, b) in joules.items()}
+
+
+print("table value 8 W, memory 20 W, 2 cores")
+for name, (one, two, ratio) in conclusions().items():
+    word = "equal" if abs(ratio - 1) < 0.05 else "higher" if ratio > 1 else "lower"
+    print(f"{name:24s} {one:5.1f} J -> {two:5.1f} J (modelled)   two threads: {ratio:.2f} times, {word}")
+
+# %%
+guess_threads.reveal("all three, it depends on a setting")
+
+# %% [markdown]
+# None of the three is a lie. Each is a formula: one bends with the load, one adds a clock, one is a straight line. But
+# a report that prints only the last digit hides which formula was chosen.
+#
+# ### The constant for memory
+#
+# The tool sets [5](#cc_ram) watts for each memory module, read or idle, and at least two modules on a PC. Move the slider
+# and watch what a measurement of your *program* is made of.
+
+# %%
+def constant_figure(tdp, ram):
+    result = conclusions(tdp, ram)
+    fig, ax = plots.figure("Which way of running is greener, according to the tool?", "setting of the tool",
+                           "two threads over one (ratio)")
+    ratios = [ratio for _, _, ratio in result.values()]
+    plots.bars(ax, list(result), ratios, texts=[f"{r:.2f}" for r in ratios])
+    ax.axhline(1, color="black", linestyle="--")
+    ax.set_ylim(0, 3)
+    return fig
+
+
+def constant_words(tdp, ram):
+    told = ", ".join(f"{name} {ratio:.2f}" for name, (_, _, ratio) in conclusions(tdp, ram).items())
+    return f"Energy of two threads over one thread, by setting of the tool: {told}. A dashed line marks equality."
+
+
+explore(constant_figure, alt=constant_words,
+        tdp=slider(2, 280, 8, 1, label="table value of the CPU (W)"),
+        ram=slider(0, 80, 20, 5, label="constant for memory (W)"))
+
+# %% [markdown]
+# Our meter leaves the constant out, unless you ask for it, and then shows it on a line of its own, labelled *assumed*.
+#
+# ## Part five: a published product
+#
+# The makers of BLOOM published the energy of their training run. How was it obtained?
+
+# %%
+guess_bloom = predict(
+    "01-bloom", "BLOOM's training energy was obtained from…",
+    options=["a meter at the plug", "counters in the chips", "hours times a number from a data sheet"],
+    guess="counters in the chips",
+)
+guess_bloom
+
+# %% tags=["nbval-check-output"]
+hours = fact("tr_bloom_gpuh").value
+data_sheet_kw = fact("hw_a100_tdp").to("kW")
+published = fact("tr_bloom_dyn").to("MWh")
+product = convert(hours * data_sheet_kw, "kWh", "MWh")
+print(f"{hours:,.0f} GPU-hours x {data_sheet_kw * 1000:.0f} W = {product:.3f} MWh")
+print(f"published                   = {published:.3f} MWh")
+
+# %%
+exact = abs(product / published - 1) < 1e-5
+guess_bloom.reveal("hours times a number from a data sheet" if exact else "counters in the chips")
+
+# %% [markdown]
+# All six digits agree. The paper says so openly; those who quote it often do not. The trap: if you test your own model
+# of "hours times data-sheet power" against this figure, it will be perfect, and you will have tested nothing.
+#
+# ### Verdict
+#
+# What kind of number is the article's figure for GPT-3? Its authors used a *measured* power per chip, not the data
+# sheet, and calculated the rest. Let us see how much that one measurement matters.
+
+# %% tags=["nbval-check-output"]
+chip_seconds = fact("tr_gpt3_flops").value / fact("tr_gpt3_rate").to("FLOP/s")
+pue = fact("tr_gpt3_pue").value
+for how, watts in {"measured power": fact("tr_gpt3_power").value, "data sheet": fact("hw_v100_tdp").value}.items():
+    mwh = convert(chip_seconds * watts * pue, "J", "MWh")
+    print(f"{how:15s} {watts:.0f} W: {mwh:,.0f} MWh")
+agrees = abs(convert(chip_seconds * fact("tr_gpt3_power").value * pue, "J", "MWh") / fact("tr_gpt3_energy").value - 1)
+verdict("A1", "supported" if agrees < 0.01 else "contested", "it is a calculation with one measured factor, and it can be repeated")
+
+# %% [markdown]
+# ## What the figures do not say
+#
+# - CPU time is not energy. A core that waits for memory draws less than one that multiplies, at the same CPU time.
+# - Even a counter in the chip sees only the chip: not the screen, the fans, or the power supply.
+# - A narrow interval says that you can repeat a number. It does not say that the number is right.
+#
+# ## What you have seen
+#
+# - An operation has no fixed price: size and batch decide.
+# - A conclusion needs repeats, a margin, and a control with a known answer.
+# - One tool gave *lower*, *equal* and *higher* for the same work.
+# - A published energy can be a product of hours and a data sheet, to the last digit.
+#
+# **Now do exercise 01**, `exercises/01_measuring_energy.ipynb`. **Next:** lesson 02.
+#
+# ## Sources
+
+# %%
+cite("tr_gpt3_energy", "tr_gpt3_flops", "tr_gpt3_rate", "tr_gpt3_power", "tr_gpt3_pue", "hw_v100_tdp", "cc_ram",
+     "tr_bloom_gpuh", "tr_bloom_dyn", "hw_a100_tdp")

@@ -1,0 +1,552 @@
+# ---
+# jupyter:
+#   course:
+#     cpu_seconds: 60
+#     lesson: '02'
+#     memory_mb: 1000
+#     minutes: 45
+#   jupytext:
+#     formats: ipynb,source//py:percent
+#     notebook_metadata_filter: course,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Training and inference
+#
+# **The question.** Training a model happens once; answering happens again and again. Which of the two costs more,
+# and from how many queries on?
+#
+# **After this lesson you can**
+#
+# - say what training and answering cost for a network that you trained yourself, in operations and in energy;
+# - find the number of queries at which answering overtakes training, with its interval;
+# - rebuild a published training energy from its factors, and say which factor cancels out;
+# - take apart a range without a source, and a percentage that changed its meaning on the way.
+#
+# **You need** about 45 minutes, at most 60 seconds of computing and 1,000 MB of memory. No GPU, no download.
+#
+# **Claims of the article:** A1 to A6, B3, B7, B8, B9. **Before:** lesson 01. **After:** exercise 02.
+
+# %% tags=["setup"]
+import importlib.util, sys
+if importlib.util.find_spec("course_lib") is None:
+    sys.exit("course_lib is missing: in the course folder type  make lab  or  pip install .")
+
+# %%
+import torch
+
+from course_lib import plots
+from course_lib.claims import claim, verdict
+from course_lib.counters import count, training_step_flops
+from course_lib.data import digits
+from course_lib.energy import Meter
+from course_lib.facts import cite, convert, fact
+from course_lib.models import DigitsMLP
+from course_lib.setup import seed_everything
+from course_lib.tables import Table
+from course_lib.training import accuracy, train
+from course_lib.widgets import choice, explore, predict, slider
+
+seed_everything(0, threads=1)  # one thread: a network this small gains nothing from two
+
+# %% [markdown]
+# ## Part one: our own network
+#
+# Two claims stand at the centre of the article. The first is about training.
+
+# %%
+claim("B8").card()
+
+# %%
+claim("B9").card()
+
+# %% [markdown]
+# We cannot train a large language model here. We can train a small network on real data, in a second, and ask the
+# same question of it. The data are scans of handwritten digits.
+
+# %% tags=["nbval-check-output"]
+images = digits()
+for name in ("train", "val", "test"):
+    print(f"{name:5s} {len(getattr(images, name).y):5d} images of 8 x 8 pixels")
+
+# %% [markdown]
+# **The stated goal:** train until the network reads nearly all of the validation images, then check it once on test
+# images that it has never seen.
+
+# %%
+def train_once(seed=0, progress=False):
+    seed_everything(seed, threads=1)
+    net = DigitsMLP(hidden=(128, 128))
+    history = train(net, images.train, images.val, epochs=40, lr=2e-3, batch_size=32, seed=seed,
+                    target_accuracy=0.95, progress=progress)
+    return net, history
+
+
+model, history = train_once(progress=True)
+
+# %% tags=["nbval-check-output"]
+print("goal: 95 % of the validation images read correctly")
+print("goal reached:", history.reached)
+print("at least 90 % of the test images too:", accuracy(model, images.test) >= 0.90)
+
+# %% [markdown]
+# ### Count
+#
+# Operations come first: no noise can touch them. One FLOP is one addition or one multiplication. How many does one
+# query take, and how many does one training example take?
+
+# %% tags=["nbval-check-output"]
+one_image = images.test.x[:1]
+query = count(model, one_image)
+step = training_step_flops(model, images.train.x[:32])
+print(f"parameters                    {query.parameters:>8,}")
+print(f"FLOPs for one query           {query.flops:>8,}")
+print(f"FLOPs for one training example{step / 32:>9,.0f}")
+print(f"one training example costs as much as {step / 32 / query.flops:.1f} queries")
+
+# %% [markdown]
+# You will often read "training costs three times inference": forward once, backward twice. Ours is a little cheaper,
+# because nothing has to flow back into the pixels: the first layer skips a third of its work.
+#
+# So in operations the answer is already there. Training saw each image several times. Multiply.
+
+# %%
+by_flops = history.examples_seen * step / 32 / query.flops
+print(f"{history.epochs} passes, {history.examples_seen:,} examples seen")
+print(f"training = {by_flops:,.0f} queries, counted in FLOPs")
+
+# %% [markdown]
+# ### Predict
+#
+# That was in operations. A computer also has to fetch, call, wait and look up.
+
+# %%
+guess_break_even = predict(
+    "02-break-even",
+    "Counted in real cost on this machine, after how many single queries has answering cost as much as training?",
+    low=10, high=10_000_000, guess=1000, log=True, unit="queries",
+)
+guess_break_even
+
+# %% [markdown]
+# ### Measure
+#
+# We train several times, and we ask many times. Each measurement is repeated until its interval is narrow, or it
+# says that it did not get there. A query comes alone, as from one user, or in a batch, as on a busy server.
+
+# %%
+meter = Meter()
+meter.sources
+
+# %%
+@torch.inference_mode()
+def ask(x):
+    return model(x).argmax(dim=1)
+
+
+alone, batch = images.test.x[:1], images.test.x[:256]
+training = meter.measure(train_once, rel=0.1, name="one training")
+single = meter.measure(lambda: ask(alone), rel=0.05, name="one query alone")
+batched = meter.measure(lambda: ask(batch), rel=0.05, name="a batch of 256 queries")
+
+# %%
+Table(
+    ["what", "CPU time", "energy", "repeats"],
+    [(m.name, f"{m.cpu_seconds_per_call:.2g} s", m.energy_text, m.n) for m in (training, single, batched)],
+    caption="Cost on this machine, per call",
+)
+
+# %% [markdown]
+# Read the label beside each joule. Where it says *modelled*, the joules are the CPU time multiplied by a number from
+# a table: they cannot tell you more than the CPU time does. Lesson 01 showed why.
+#
+# Now the break-even count. Both sides have an interval, so their ratio has one too: we take the worst case of each.
+
+# %%
+def break_even(training, query, queries_per_call=1):
+    low, high = training.interval
+    q_low, q_high = query.interval
+    middle = training.mean / query.mean * queries_per_call
+    return middle, low / q_high * queries_per_call, high / q_low * queries_per_call
+
+
+for name, result in {
+    "alone": break_even(training, single),
+    "in batches of 256": break_even(training, batched, 256),
+}.items():
+    print(f"asked {name}: {result[0]:,.0f} queries (between {result[1]:,.0f} and {result[2]:,.0f})")
+
+# %%
+guess_break_even.reveal(break_even(training, single)[0])
+
+# %%
+def growth_figure():
+    queries = torch.logspace(1, 7, 60).tolist()
+    fig, ax = plots.figure("From how many queries on does answering cost more than training?",
+                           "queries answered", f"cost so far ({training.unit})")
+    for i, (name, m, n) in enumerate([("answering, one at a time", single, 1), ("answering, batches of 256", batched, 256)]):
+        low, high = m.interval
+        look = {**plots.series(i), "marker": ""}
+        ax.plot(queries, [m.mean / n * q for q in queries], label=name, **look)
+        ax.fill_between(queries, [low / n * q for q in queries], [high / n * q for q in queries], color=look["color"], alpha=0.3)
+        count_, *_ = break_even(training, m, n)
+        ax.annotate(f"{count_:,.0f}", (count_, training.mean), (0, -24), textcoords="offset points", fontweight="bold")
+    ax.axhspan(*training.interval, color="black", alpha=0.3, label="training, once (95 % interval)")
+    ax.axvline(guess_break_even.value, color="black", linestyle=":", label="your prediction, asked alone")
+    ax.set(xscale="log", yscale="log")
+    ax.legend()
+    return fig
+
+
+plots.show(growth_figure(), "Cost against the number of queries, both on logarithmic axes. Training is a flat band. "
+           "Two straight lines rise through it: queries asked alone cross it first, queries in batches much later. "
+           "A dotted line marks the prediction.")
+
+# %% [markdown]
+# ### Compare
+#
+# For a published language model the same count was made. It comes out at hundreds of millions of queries.
+
+# %% tags=["nbval-check-output"]
+published = fact("breakeven_bloomz7b")
+print(f"{published.quantity}: {published.value / 1e6:.0f} million")
+
+# %% [markdown]
+# Same rule, other sizes: that model saw hundreds of billions of words, and its queries are larger too. Note that its
+# training side is a product of chip power and hours, not a meter reading.
+#
+# ### Verdict
+#
+# Does the cost of answering depend on the number of users? Each query costs the same again, so the total follows the
+# number of queries. But look at the two lines: how queries are *served* shifts the answer as well.
+
+# %% tags=["nbval-check-output"]
+ten_times = count(model, images.test.x[:10]).flops / count(model, images.test.x[:1]).flops
+verdict("B9", "supported" if ten_times == 10 else "contested", f"ten queries take {ten_times:.0f} times the FLOPs of one")
+
+# %% [markdown]
+# ## Part two: is training one-off?
+#
+# We trained once because we knew the recipe. Whoever looks for a recipe trains many times. The makers of BLOOM
+# published the energy of the whole project, not only of the last run.
+
+# %%
+guess_share = predict(
+    "02-bloom-share", "Which share of BLOOM's project energy went into the final training run?",
+    low=0, high=100, guess=80, unit="%",
+)
+guess_share
+
+# %%
+final_share = fact("tr_bloom_share").value
+guess_share.reveal(final_share)
+
+# %% tags=["nbval-check-output"]
+print(f"final run: {final_share:.0f} % of the project, so the project took {100 / final_share:.1f} times the final run")
+verdict("B8", "supported" if final_share > 90 else "contested",
+        "a released version is trained once, but finding it takes many runs, and the next version starts again")
+
+# %% [markdown]
+# ## Part three: the most quoted number
+#
+# The article gives GPT-3's training energy as [1,287 MWh](#tr_gpt3_energy).
+
+# %%
+claim("A1").card()
+
+# %% [markdown]
+# Nobody read that number off a meter. It was calculated, and we can calculate it again. These are the factors.
+
+# %%
+factors = ["tr_gpt3_flops", "tr_gpt3_rate", "tr_gpt3_chips", "tr_gpt3_power", "tr_gpt3_pue"]
+Table(["factor", "value", "unit"], [(f.quantity, f"{f.value:,.6g}", f.unit) for f in map(fact, factors)])
+
+# %%
+guess_factor = predict(
+    "02-gpt3-factor", "One of these factors does not change the energy at all. Which one?",
+    options=["operations", "rate of one chip", "number of chips", "power of one chip", "overhead of the building"],
+    guess="rate of one chip",
+)
+guess_factor
+
+# %% [markdown]
+# The overhead of the building is called PUE: all the electricity that enters the data centre, divided by what reaches
+# the computers.
+
+# %% tags=["nbval-check-output"]
+def training_energy_mwh(chips):
+    seconds = fact("tr_gpt3_flops").value / (chips * fact("tr_gpt3_rate").to("FLOP/s"))
+    joules = seconds * chips * fact("tr_gpt3_power").to("W") * fact("tr_gpt3_pue").value
+    return convert(seconds, "s", "day"), convert(joules, "J", "MWh")
+
+
+for chips in (1_000, 10_000, 100_000):
+    days, mwh = training_energy_mwh(chips)
+    print(f"{chips:>7,} chips: {days:6.1f} days, {mwh:,.0f} MWh")
+
+# %%
+guess_factor.reveal("number of chips")
+
+# %% tags=["nbval-check-output"]
+stated = fact("tr_gpt3_energy").value
+rebuilt = training_energy_mwh(10_000)[1]
+print(f"rebuilt {rebuilt:,.0f} MWh, stated {stated:,.0f} MWh, apart by {abs(rebuilt / stated - 1):.1%}")
+verdict("A1", "supported" if abs(rebuilt / stated - 1) < 0.01 else "contested",
+        "the calculation can be repeated; it covers the final run only")
+
+# %% [markdown]
+# More chips finish sooner and draw more power for a shorter time: they cancel. The authors assumed their number from a
+# press release, and say themselves that it does not matter.
+#
+# ## Part four: a range without a source
+#
+# For GPT-4 the article gives [10,000 to 30,000 MWh](#tr_gpt4_article) and names no source. The company published
+# neither size nor hardware nor energy. One unconfirmed rumour went round, and nearly every public estimate starts
+# from it.
+
+# %%
+claim("A2").card()
+
+# %% tags=["nbval-check-output"]
+rumour_gpus = fact("tr_gpt4_rumour_gpus").value
+days = fact("tr_gpt4_rumour_days")
+hours = [days.low * 24, days.high * 24]
+gpu_kw = fact("hw_a100_tdp").to("kW")
+server_kw = fact("hw_dgx_a100").to("kW") / 8
+pue = fact("tr_gpt4_rumour_pue").value
+print(f"rumour: {rumour_gpus:,.0f} GPUs for {days.low:.0f} to {days.high:.0f} days")
+print(f"one GPU alone {gpu_kw * 1000:.0f} W; its share of a server {server_kw * 1000:.0f} W; building x {pue}")
+
+# %% [markdown]
+# The same rumour, three boundaries. Which of them lands inside the article's range?
+
+# %% tags=["nbval-check-output"]
+boundaries = {
+    "GPU alone": gpu_kw,
+    "whole server": server_kw,
+    "server and building": server_kw * pue,
+}
+claimed = fact("tr_gpt4_article")
+ranges = {name: [rumour_gpus * kw * h / 1000 for h in hours] for name, kw in boundaries.items()}
+for name, (low, high) in ranges.items():
+    inside = claimed.low <= low and high <= claimed.high
+    print(f"{name:20s} {low:7,.0f} to {high:7,.0f} MWh  {'inside' if inside else 'above'} the article's range")
+
+# %%
+def boundary_figure(gpus, days, pue):
+    fig, ax = plots.figure("Which boundary gives the article's range for GPT-4?", "training energy (MWh)", "boundary",
+                           height=3.2)
+    names = list(boundaries)
+    powers = [gpu_kw, server_kw, server_kw * pue]
+    plots.bars(ax, names, [gpus * kw * days * 24 / 1000 for kw in powers], horizontal=True)
+    ax.axvspan(claimed.low, claimed.high, color="black", alpha=0.15, zorder=0, label="the article's range")
+    ax.set_xlim(0, 100_000)
+    ax.legend(loc="upper right")
+    return fig
+
+
+def boundary_words(gpus, days, pue):
+    mwh = [gpus * kw * days * 24 / 1000 for kw in (gpu_kw, server_kw, server_kw * pue)]
+    return (f"Three bars: counted at the GPU alone {mwh[0]:,.0f} MWh, at the whole server {mwh[1]:,.0f}, with the "
+            f"building {mwh[2]:,.0f}. A grey band marks the article's range.")
+
+
+explore(boundary_figure, alt=boundary_words,
+        gpus=slider(5_000, 50_000, 25_000, 1_000, label="GPUs"),
+        days=slider(30, 150, 95, 5, label="days"),
+        pue=slider(1.0, 1.6, 1.18, 0.02, label="PUE"))
+
+# %% [markdown]
+# Move the sliders. To reach the lower end of the article's range you have to change the rumour itself.
+#
+# ### Verdict
+
+# %% tags=["nbval-check-output"]
+reached = [name for name, (low, high) in ranges.items() if claimed.low <= low and high <= claimed.high]
+lowest = min(low for low, high in ranges.values())
+print("inside the range:", ", ".join(reached))
+print(f"lower end of the article {claimed.low:,.0f} MWh; lowest that the rumour gives {lowest:,.0f} MWh")
+verdict("A2", "supported" if len(reached) == len(ranges) else "contested",
+        "the range has no source, the rumour under it is unconfirmed, and the boundary alone more than doubles it")
+
+# %% [markdown]
+# ## Part five: who said what, of which quantity
+#
+# The article supports "inference dominates" with percentages. Here they are with the quantity that each one is a
+# share of. Read the third column slowly.
+
+# %%
+shares = {
+    "split_nvidia": "cost",
+    "split_patterson_nv": "workload",
+    "split_patterson_aws": "demand in the cloud",
+    "split_google": "energy, measured",
+}
+rows = []
+for name, share_of in shares.items():
+    f = fact(name)
+    rows.append((str(f.year), f"{f.low:.0f} to {f.high:.0f} %" if f.low else f"{f.value:.0f} %", share_of, f.title))
+Table(["year", "inference", "is a share of", "where it is said"], rows)
+
+# %% [markdown]
+# The first row is a vendor that sells chips for inference, speaking of *cost*. Two years later a paper relays it as
+# *workload*. The article turns it into workload *at* that vendor, under a headline about *energy*. Only the last row
+# is energy, measured over a fleet; it has the same first author as the paper that the article cites.
+
+# %% tags=["nbval-check-output"]
+verdict("A4", "misattributed", "a vendor spoke of cost, and a share of cost became a share of workload")
+verdict("A5", "loosely stated", "it is a launch announcement, and about demand, not energy")
+verdict("A6", "misattributed", "the cited study relays these shares and measures none of them")
+print(f"measured energy in one fleet: {fact('split_google').value:.0f} % inference")
+
+# %% [markdown]
+# The article also concludes that inference is *growing*, because its share is high. A share is not a trend. Take two
+# services: one doubles, one shrinks. Their shares are the same.
+
+# %% tags=["nbval-check-output"]
+for name, growth in {"doubling each year": 2.0, "halving each year": 0.5}.items():
+    inference = [90 * growth**year for year in range(3)]
+    trained = [10 * growth**year for year in range(3)]
+    shares_by_year = [f"{i / (i + t):.0%}" for i, t in zip(inference, trained)]
+    print(f"{name:20s} share {shares_by_year}  energy {inference[0]:.0f} -> {inference[2]:.1f}")
+verdict("B3", "misattributed", "the same share goes with growth and with decline")
+
+# %% tags=["nbval-check-output"]
+earlier = [fact("split_nvidia").year, fact("tr_gpt3_energy").year]
+print("sources that tell training from inference:", earlier, "- ChatGPT:", fact("chatgpt_launch").year)
+verdict("B7", "supported" if min(earlier) >= fact("chatgpt_launch").year else "misattributed",
+        "the distinction is older than the service")
+
+# %% [markdown]
+# ## Part six: two percent of what?
+#
+# One more percentage of the article: generative AI would take around two percent of "global consumption".
+
+# %%
+claim("A3").card()
+
+# %%
+guess_ai = predict(
+    "02-ai-share", "Which share of the world's electricity went into AI, of any kind, in a recent year?",
+    low=0, high=5, guess=2.0, step=0.05, unit="%",
+)
+guess_ai
+
+# %% [markdown]
+# The International Energy Agency gives the electricity of *all* data centres. Other estimates say which part of it is
+# AI. Multiply.
+
+# %% tags=["nbval-check-output"]
+centres, share = fact("dc_iea_share"), fact("dc_ai_share")
+low, high = (centres.value * part / 100 for part in share.bounds("%"))
+print(f"all data centres: {centres.value} % of the world's electricity")
+print(f"AI: {share.low:.0f} to {share.high:.0f} % of that, so {low:.2f} to {high:.2f} % of the electricity")
+print(f"electricity: about {fact('dc_elec_final').value:.0f} % of the energy that people use")
+
+# %%
+guess_ai.reveal(centres.value * share.value / 100)
+
+# %% tags=["nbval-check-output"]
+older = fact("dc_iea22_share")
+print(f"a likely origin: almost {older.value:.0f} % of electricity in {older.year}, for {older.boundary}")
+verdict("A3", "supported" if low <= older.value <= high else "misattributed",
+        "the two percent are of electricity, of an earlier year, and of all data centres")
+
+# %% [markdown]
+# ## Part seven: a whole fleet
+#
+# Now set the numbers yourself. When does inference pass four fifths, nine tenths, or nearly all of the energy?
+
+# %%
+def inference_share(day, users, queries, wh, training_mwh, trainings):
+    """Share of inference in all energy after `day` days, with `trainings` full trainings a year."""
+    served = users * queries * wh * day / 1e6
+    trained = training_mwh * max(1, trainings * day / 365)
+    return served / (served + trained)
+
+
+def days_to(share, **fleet):
+    return next((d for d in range(1, 3651) if inference_share(d, **fleet) >= share), None)
+
+
+# %%
+def fleet_figure(**fleet):
+    fig, ax = plots.figure("When does inference dominate the energy?", "days in service", "share of inference (%)")
+    days = [round(10 ** (i / 20)) for i in range(72)]
+    ax.plot(days, [100 * inference_share(d, **fleet) for d in days], color=plots.OKABE_ITO[0], label="this fleet")
+    for i, level in enumerate((80, 90, 99), start=1):
+        ax.axhline(level, **{**plots.series(i), "marker": "", "linewidth": 1.2}, label=f"{level} %")
+    ax.set(xscale="log", ylim=(0, 105), xlim=(1, 3650))
+    ax.legend(loc="lower right")
+    return fig
+
+
+def fleet_words(**fleet):
+    when = {level: days_to(level / 100, **fleet) for level in (80, 90, 99)}
+    told = [f"{level} % " + (f"after {d:,} days" if d else "never within ten years") for level, d in when.items()]
+    return "The share of inference rises with the days in service. It passes " + ", ".join(told) + "."
+
+
+explore(fleet_figure, alt=fleet_words,
+        users=slider(1e3, 1e9, 1e8, log=True, label="users per day"),
+        queries=slider(1, 50, 5, label="queries per user"),
+        wh=slider(0.01, 10, 0.3, 0.01, log=True, label="Wh per query"),
+        training_mwh=slider(1, 100_000, 1287, 0.05, log=True, label="one training (MWh)"),
+        trainings=slider(1, 52, 1, label="trainings per year"))
+
+# %% [markdown]
+# Three things to try. Set the users to a small company: training dominates for years. Train every week: the share of
+# inference stops rising. Then set one billion users.
+#
+# And the largest service that gave a number: [2.5 billion](#chatgpt_prompts) prompts a day, at the
+# [0.34 Wh](#q_chatgpt_altman) that its head wrote in a blog without a method.
+
+# %% tags=["nbval-check-output"]
+per_day = fact("chatgpt_prompts").value * fact("q_chatgpt_altman").to("MWh")
+print(f"{per_day:,.0f} MWh a day: GPT-3's training energy in {fact('tr_gpt3_energy').value / per_day:.1f} days")
+
+# %% [markdown]
+# ### And in money?
+#
+# Set the price that you pay, then run the cell again. The price is yours; it is an assumption, not a fact.
+
+# %%
+price_per_kwh = 0.20  # in your currency: look at your own bill
+
+for what, mwh in {"training GPT-3, once": fact("tr_gpt3_energy").value, "one day of prompts": per_day}.items():
+    print(f"{what:22s} {convert(mwh, 'MWh', 'kWh') * price_per_kwh:>12,.0f}")
+
+# %% [markdown]
+# ## What the figures do not say
+#
+# - Our network is tiny. Most of a single query is the work of calling it; in a large model most of it is arithmetic.
+#   The *rule* carries over, the break-even count does not.
+# - We counted neither the making of the machine, nor its idle hours, nor the network.
+# - The energy per query in part seven is one average. Long answers cost many times more: that is lesson 03.
+# - Two of the published numbers have no method behind them. The page of sources says which.
+#
+# ## What you have seen
+#
+# - Training is a number of queries: in operations, about three for each example that was seen.
+# - Answering overtakes training sooner or later; how soon depends on users, batches, and how often one retrains.
+# - A published energy can be rebuilt from its factors, and the number of chips cancels.
+# - A boundary doubles a figure. A percentage means nothing before one knows of what.
+#
+# **Now do exercise 02**, `exercises/02_training_and_inference.ipynb`.
+#
+# ## Sources
+
+# %%
+cite("tr_gpt3_energy", "tr_gpt3_flops", "tr_gpt3_rate", "tr_gpt3_chips", "tr_gpt3_power", "tr_gpt3_pue",
+     "tr_gpt4_article", "tr_gpt4_rumour_gpus", "tr_gpt4_rumour_days", "tr_gpt4_rumour_pue", "hw_a100_tdp", "hw_dgx_a100",
+     "tr_bloom_share", "breakeven_bloomz7b", "split_nvidia", "split_patterson_nv", "split_patterson_aws",
+     "split_google", "dc_iea_share", "dc_ai_share", "dc_elec_final",
+     "dc_iea22_share", "chatgpt_launch", "chatgpt_prompts", "q_chatgpt_altman")
