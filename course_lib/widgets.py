@@ -30,7 +30,7 @@ def slider(low, high, value, step=None, *, label="", log=False):
     if log:
         return w.FloatLogSlider(
             value=value, base=10, min=math.log10(low), max=math.log10(high), step=step or 0.1,
-            readout_format=".3g", **look,
+            readout_format=",.3r", **look,
         )  # fmt: skip
     whole = all(isinstance(v, int) for v in (low, high, value, step or 1))
     kind = w.IntSlider if whole else w.FloatSlider
@@ -101,7 +101,7 @@ class Prediction:
 
 def _shown(value):
     """A number with three digits and thousands separators, a word in quotation marks."""
-    if isinstance(value, str) or isinstance(value, bool):
+    if isinstance(value, (str, bool)):
         return f'"{value}"'
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 

@@ -4,6 +4,8 @@ import os
 import re
 import tempfile
 
+from budgets import Budgets
+
 # Reasons for which a test may be skipped or expected to fail: a pattern of pytest's reason, and why that is right.
 ALLOWED = {
     # r"needs os\.fork": "Windows has no fork; there the course runs without the part under test",
@@ -40,6 +42,7 @@ class NoSilentSkips:
 
 def pytest_configure(config):
     config.pluginmanager.register(NoSilentSkips(), "no-silent-skips")
+    config.pluginmanager.register(Budgets(), "budgets")
     # nbval's kernels inherit this; a test of the ledger sets its own
     config._course_ledger = tempfile.TemporaryDirectory(prefix="course_ledger_")
     os.environ["COURSE_LEDGER"] = os.path.join(config._course_ledger.name, "ledger.jsonl")

@@ -1,6 +1,7 @@
 """The figure rules: a question, labelled axes, words, and looks that hold in grey."""
 
 import base64
+import itertools
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_the_first_four_colours_hold_apart_in_grey():
 
     greys = sorted(grey(c) for c in plots.OKABE_ITO[:4])
     # Line style, marker and hatch carry the difference where two greys come close; no two are the same.
-    assert all(b - a > 5 for a, b in zip(greys, greys[1:]))
+    assert all(b - a > 5 for a, b in itertools.pairwise(greys))
 
 
 def test_bars_take_groups_and_error_bars():

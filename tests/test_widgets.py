@@ -61,7 +61,7 @@ def test_the_gap_is_named(said, actual, words, capsys):
 
 
 @pytest.mark.parametrize(
-    "bad", [dict(), dict(low=1, high=2), dict(low=1, high=2, guess=3), dict(options=["a"], guess="b")]
+    "bad", [{}, {"low": 1, "high": 2}, {"low": 1, "high": 2, "guess": 3}, {"options": ["a"], "guess": "b"}]
 )
 def test_a_prediction_without_possible_answers_is_refused(bad):
     with pytest.raises(ValueError, match="'k'"):

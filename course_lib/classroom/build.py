@@ -11,8 +11,10 @@ seconds and resident MB), and `course build` completes it with pairing and kerne
     # %% tags=["setup"]
     # %% [markdown]
     # %% tags=["nbval-check-output"]      <- nbval compares this cell's output
+    # %% course={"picture": "images/02_break_even.png"}   <- its figure is also saved there, for the README
 """
 
+import base64
 import datetime
 import os
 import platform
@@ -144,8 +146,21 @@ def build_one(source, root):
         course=nb.metadata["course"], kernelspec=dict(KERNEL), language_info=dict(LANGUAGE),
         jupytext=dict(PAIRING))
     execute.write(nb, notebook)
+    save_pictures(nb, notebook.parent)
     touch(source)
     return nb.metadata["course"], cost
+
+
+def save_pictures(nb, folder):
+    """Write the figures of cells that name a `picture` under `folder`."""
+    for cell in nb.cells:
+        if name := cell.metadata.get("course", {}).get("picture"):
+            found = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
+            if len(found) != 1:
+                raise CourseError(f"the cell `{execute.first_line(cell)}` names a picture and shows {len(found)} figures: "
+                                  "it needs exactly one")
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(base64.b64decode(found[0]))
 
 
 def touch(source):

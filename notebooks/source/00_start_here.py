@@ -41,7 +41,8 @@
 # ## How to run a lesson
 #
 # Click on a cell and press Shift + Enter: the cell runs, and the next one is selected. Run the cells in order.
-# The first one makes sure that the course's small library is there. On Colab it installs it; elsewhere it does nothing.
+# The first code cell makes sure that the course's small library is there. On Colab it installs it; elsewhere it does nothing.
+# Cells that only draw a picture are folded; a click on the three dots opens them.
 
 # %% tags=["setup"]
 import importlib.util, sys
@@ -97,7 +98,8 @@ claim("B1").card()
 # | **kilowatt-hour (kWh)** | an amount of energy again: a thousand watts during one hour |
 
 # %% tags=["nbval-check-output"]
-verdict("B1", "loosely stated", "the body of the article means inference; the word was lost in translation")
+verdict("B1", "loosely stated",
+        "the body of the article means inference; the word was lost in translation")
 
 # %% [markdown]
 # Energy is an amount, like litres. Power is a flow, like litres per minute. The two are mixed up all the time, so let
@@ -159,14 +161,15 @@ def task_figure():
     ax.set_ylim(1e-3, 10)
     return fig
 
-
-plots.show(task_figure(), "Energy per request on a logarithmic axis: sorting a text takes least, then sorting a picture, "
-           "then writing ten words; drawing a picture takes more than a thousand times the first.")
+# %%
+plots.show(task_figure(), alt="Energy per request on a logarithmic axis: sorting a text takes least, then "
+           "sorting a picture, then writing ten words; drawing a picture takes most.")
 
 # %% tags=["nbval-check-output"]
 spread = max(watt_hours) / min(watt_hours)
 print(f"dearest over cheapest: {spread:,.0f} times")
-verdict("B2", "supported" if spread < 10 else "loosely stated", "the answer depends on the task more than on anything else")
+verdict("B2", "supported" if spread < 10 else "loosely stated",
+        "the answer depends on the task more than on anything else")
 
 # %% [markdown]
 # "Intensive" needs a denominator: per request, per word, per day, per person. Choose one. Here is a day of yours, beside
@@ -190,7 +193,7 @@ def day_words(task, times):
     wh, charge = times * fact(requests[task]).value, fact("ph_charge").to("Wh")
     return f"Two bars. {times} times '{task}' takes {wh:,.3g} Wh in a day; charging a phone once takes {charge:.3g} Wh."
 
-
+# %%
 explore(day_figure, alt=day_words, task=choice(list(requests), "ask a chatbot", label="request"),
         times=slider(1, 1000, 20, label="times a day"))
 
@@ -201,7 +204,8 @@ explore(day_figure, alt=day_words, task=choice(list(requests), "ask a chatbot", 
 # five labels, from the best to none.
 
 # %%
-Table(["label", "what it means", "how accurate"], [(p.name.lower(), p.meaning, p.accuracy) for p in Provenance])
+Table(["label", "what it means", "how accurate"],
+      [(p.name.lower(), p.meaning, p.accuracy) for p in reversed(Provenance)])
 
 # %%
 guess_label = predict(

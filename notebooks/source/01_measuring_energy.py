@@ -40,8 +40,6 @@ if importlib.util.find_spec("course_lib") is None:
     sys.exit("course_lib is missing: in the course folder type  make lab  or  pip install .")
 
 # %%
-import random
-
 import torch
 
 from course_lib import plots
@@ -51,7 +49,7 @@ from course_lib.energy import Meter
 from course_lib.facts import cite, convert, fact
 from course_lib.sensors import codecarbon_models
 from course_lib.setup import seed_everything
-from course_lib.stats import mean_interval
+from course_lib.stats import mean_interval, si
 from course_lib.tables import Table
 from course_lib.widgets import explore, predict, slider
 
@@ -107,13 +105,16 @@ meter.sources
 # interval around the mean is narrow, or it says that it did not get there.
 
 # %%
-ladder = {n: meter.measure(lambda n=n: torch.matmul(*pairs[n]), rel=0.05, window=0.1, max_n=10, name=f"n = {n}") for n in sizes}
+ladder = {}
+for n in sizes:
+    ladder[n] = meter.measure(lambda n=n: torch.matmul(*pairs[n]), rel=0.05, window=0.1, max_n=10)
+
 Table(
     ["size", "calls", "repeats", "CPU time per call", "energy per call"],
-    [(n, f"{m.calls:,}", m.n, f"{m.cpu_seconds_per_call * 1e6:,.3g} µs", m.energy_text) for n, m in ladder.items()],
+    [(n, m.calls * m.n, m.n, si(m.cpu_seconds_per_call, "s"), m.energy_text) for n, m in ladder.items()],
 )
 
-# %%
+# %% jupyter={"source_hidden": true}
 def price_figure():
     fig, ax = plots.figure("Does one operation always cost the same?", "size n of the matrices",
                            "CPU time per million FLOPs (µs)")
@@ -124,9 +125,9 @@ def price_figure():
     ax.set_xticks(sizes, sizes, minor=False)
     return fig
 
-
-plots.show(price_figure(), "CPU time per million FLOPs against matrix size, on logarithmic axes, with error bars. "
-           "One operation is far dearer in the smallest product than in the large ones, where the line is flat.")
+# %%
+plots.show(price_figure(), alt="CPU time per million FLOPs against matrix size, on logarithmic axes, with error "
+           "bars. One operation is far dearer in the smallest product than in the large ones.")
 
 # %%
 per_flop = {n: m.cpu_seconds_per_call / flops[n] for n, m in ladder.items()}
@@ -143,9 +144,10 @@ guess_price.reveal("more than ten times as much" if times_dearer > 10 else "up t
 # %%
 weights = torch.randn(512, 512)
 batches = {b: torch.randn(b, 512) for b in (1, 8, 64)}
-by_batch = {b: meter.measure(lambda x=x: x @ weights, rel=0.05, window=0.1, max_n=10) for b, x in batches.items()}
-for b, m in by_batch.items():
-    print(f"batch {b:3d}: {m.cpu_seconds_per_call / b * 1e6:8.2f} µs of CPU time for each query")
+for b, x in batches.items():
+    m = meter.measure(lambda x=x: x @ weights, rel=0.05, window=0.1, max_n=10)
+    half = m.half_width / m.mean
+    print(f"batch {b:3d}: {si(m.cpu_seconds_per_call / b, 's')} of CPU time for each query, ± {half:.0%} (95 %)")
 
 # %% [markdown]
 # ### Verdict
@@ -167,7 +169,7 @@ windows = meter.measure(work, rel=0.0001, window=0.05, min_n=40, max_n=40, name=
 values = windows.values
 print(f"lowest {min(values):.3g}, highest {max(values):.3g} {windows.unit} per call")
 
-# %%
+# %% jupyter={"source_hidden": true}
 def repeats_figure(n):
     fig, ax = plots.figure("How sure are we of the mean after a few repeats?", "window",
                            "cost per call (1 = mean of all)")
@@ -187,7 +189,7 @@ def repeats_words(n):
     return (f"Forty windows as dots, the first {n} filled. The 95 % interval of their mean is a band of plus or minus "
             f"{half / mean:.1%} around the mean.")
 
-
+# %%
 explore(repeats_figure, alt=repeats_words, n=slider(2, 40, 3, label="repeats used"))
 
 # %% [markdown]
@@ -206,7 +208,8 @@ print(windows.provenance.accuracy)
 
 # %%
 guess_aa = predict(
-    "01-aa-control", "Ten comparisons of a program with itself. In how many will the meter call one side lower?",
+    "01-aa-control",
+    "Ten comparisons of a program with itself. In how many will the meter call one side lower?",
     low=0, high=10, guess=2, unit="comparisons",
 )
 guess_aa
@@ -216,7 +219,7 @@ control = meter.aa_control(work, n=10, margin=0.05)
 different = sum(c.verdict != "not distinguishable" for c in control)
 guess_aa.reveal(different)
 
-# %%
+# %% jupyter={"source_hidden": true}
 def control_figure():
     fig, ax = plots.figure("Does the meter see a difference where there is none?", "cost of side A over side B",
                            "comparison", height=3.6)
@@ -229,9 +232,9 @@ def control_figure():
     ax.set_yticks(range(1, 11))
     return fig
 
-
-plots.show(control_figure(), "Ten comparisons of a program with itself: ten dots with error bars around a ratio of one. "
-           "A grey band from 0.95 to 1.05 marks differences too small to be claimed.")
+# %%
+plots.show(control_figure(), alt="Ten comparisons of a program with itself: ten dots with error bars around a "
+           "ratio of one. A grey band marks differences too small to be claimed.")
 
 # %% [markdown]
 # The result stands as it came. Two habits keep false alarms rare: both sides are called equally often, in the order
@@ -262,7 +265,8 @@ print("one product against two:", real.verdict)
 
 # %%
 guess_threads = predict(
-    "01-two-threads", "The same work on two threads, in half the time. According to the tool, its energy is…",
+    "01-two-threads",
+    "The same work on two threads, in half the time. According to the tool, its energy is…",
     options=["lower", "equal", "higher", "all three, it depends on a setting"], guess="equal",
 )
 guess_threads
@@ -295,7 +299,7 @@ guess_threads.reveal("all three, it depends on a setting")
 # The tool sets [5](#cc_ram) watts for each memory module, read or idle, and at least two modules on a PC. Move the slider
 # and watch what a measurement of your *program* is made of.
 
-# %%
+# %% jupyter={"source_hidden": true}
 def constant_figure(tdp, ram):
     result = conclusions(tdp, ram)
     fig, ax = plots.figure("Which way of running is greener, according to the tool?", "setting of the tool",
@@ -311,7 +315,7 @@ def constant_words(tdp, ram):
     told = ", ".join(f"{name} {ratio:.2f}" for name, (_, _, ratio) in conclusions(tdp, ram).items())
     return f"Energy of two threads over one thread, by setting of the tool: {told}. A dashed line marks equality."
 
-
+# %%
 explore(constant_figure, alt=constant_words,
         tdp=slider(2, 280, 8, 1, label="table value of the CPU (W)"),
         ram=slider(0, 80, 20, 5, label="constant for memory (W)"))
@@ -355,11 +359,14 @@ guess_bloom.reveal("hours times a number from a data sheet" if exact else "count
 # %% tags=["nbval-check-output"]
 chip_seconds = fact("tr_gpt3_flops").value / fact("tr_gpt3_rate").to("FLOP/s")
 pue = fact("tr_gpt3_pue").value
-for how, watts in {"measured power": fact("tr_gpt3_power").value, "data sheet": fact("hw_v100_tdp").value}.items():
-    mwh = convert(chip_seconds * watts * pue, "J", "MWh")
-    print(f"{how:15s} {watts:.0f} W: {mwh:,.0f} MWh")
-agrees = abs(convert(chip_seconds * fact("tr_gpt3_power").value * pue, "J", "MWh") / fact("tr_gpt3_energy").value - 1)
-verdict("A1", "supported" if agrees < 0.01 else "contested", "it is a calculation with one measured factor, and it can be repeated")
+watts = {"measured power": fact("tr_gpt3_power").value, "data sheet": fact("hw_v100_tdp").value}
+mwh = {how: convert(chip_seconds * w * pue, "J", "MWh") for how, w in watts.items()}
+for how, w in watts.items():
+    print(f"{how:15s} {w:.0f} W: {mwh[how]:,.0f} MWh")
+
+apart = abs(mwh["measured power"] / fact("tr_gpt3_energy").value - 1)
+verdict("A1", "supported" if apart < 0.01 else "contested",
+        "it is a calculation with one measured factor, and it can be repeated")
 
 # %% [markdown]
 # ## What the figures do not say

@@ -51,9 +51,10 @@ from course_lib.energy import Meter
 from course_lib.facts import cite, convert, fact
 from course_lib.models import DigitsMLP
 from course_lib.setup import seed_everything
+from course_lib.stats import si
 from course_lib.tables import Table
 from course_lib.training import accuracy, train
-from course_lib.widgets import choice, explore, predict, slider
+from course_lib.widgets import explore, predict, slider
 
 seed_everything(0, threads=1)  # one thread: a network this small gains nothing from two
 
@@ -131,7 +132,7 @@ print(f"training = {by_flops:,.0f} queries, counted in FLOPs")
 # %%
 guess_break_even = predict(
     "02-break-even",
-    "Counted in real cost on this machine, after how many single queries has answering cost as much as training?",
+    "In real cost on this machine: after how many single queries has answering cost as much as training?",
     low=10, high=10_000_000, guess=1000, log=True, unit="queries",
 )
 guess_break_even
@@ -160,7 +161,7 @@ batched = meter.measure(lambda: ask(batch), rel=0.05, name="a batch of 256 queri
 # %%
 Table(
     ["what", "CPU time", "energy", "repeats"],
-    [(m.name, f"{m.cpu_seconds_per_call:.2g} s", m.energy_text, m.n) for m in (training, single, batched)],
+    [(m.name, si(m.cpu_seconds_per_call, "s"), m.energy_text, m.n) for m in (training, single, batched)],
     caption="Cost on this machine, per call",
 )
 
@@ -187,7 +188,7 @@ for name, result in {
 # %%
 guess_break_even.reveal(break_even(training, single)[0])
 
-# %%
+# %% jupyter={"source_hidden": true}
 def growth_figure():
     queries = torch.logspace(1, 7, 60).tolist()
     fig, ax = plots.figure("From how many queries on does answering cost more than training?",
@@ -205,10 +206,10 @@ def growth_figure():
     ax.legend()
     return fig
 
-
-plots.show(growth_figure(), "Cost against the number of queries, both on logarithmic axes. Training is a flat band. "
-           "Two straight lines rise through it: queries asked alone cross it first, queries in batches much later. "
-           "A dotted line marks the prediction.")
+# %% course={"picture": "images/02_break_even.png"}
+plots.show(growth_figure(), alt="Cost against the number of queries, both on logarithmic axes. Training is a flat "
+           "band. Two straight lines rise through it: queries asked alone cross it first, queries in batches "
+           "much later. A dotted line marks the prediction.")
 
 # %% [markdown]
 # ### Compare
@@ -230,7 +231,8 @@ print(f"{published.quantity}: {published.value / 1e6:.0f} million")
 
 # %% tags=["nbval-check-output"]
 ten_times = count(model, images.test.x[:10]).flops / count(model, images.test.x[:1]).flops
-verdict("B9", "supported" if ten_times == 10 else "contested", f"ten queries take {ten_times:.0f} times the FLOPs of one")
+verdict("B9", "supported" if ten_times == 10 else "contested",
+        f"ten queries take {ten_times:.0f} times the FLOPs of one")
 
 # %% [markdown]
 # ## Part two: is training one-off?
@@ -250,9 +252,10 @@ final_share = fact("tr_bloom_share").value
 guess_share.reveal(final_share)
 
 # %% tags=["nbval-check-output"]
-print(f"final run: {final_share:.0f} % of the project, so the project took {100 / final_share:.1f} times the final run")
+print(f"final run: {final_share:.0f} % of the project")
+print(f"so the project took {100 / final_share:.1f} times the energy of the final run")
 verdict("B8", "supported" if final_share > 90 else "contested",
-        "a released version is trained once, but finding it takes many runs, and the next version starts again")
+        "a released version is trained once, but finding it takes many runs, and the next starts again")
 
 # %% [markdown]
 # ## Part three: the most quoted number
@@ -323,7 +326,8 @@ gpu_kw = fact("hw_a100_tdp").to("kW")
 server_kw = fact("hw_dgx_a100").to("kW") / 8
 pue = fact("tr_gpt4_rumour_pue").value
 print(f"rumour: {rumour_gpus:,.0f} GPUs for {days.low:.0f} to {days.high:.0f} days")
-print(f"one GPU alone {gpu_kw * 1000:.0f} W; its share of a server {server_kw * 1000:.0f} W; building x {pue}")
+print(f"one GPU alone {gpu_kw * 1000:.0f} W, its share of a server {server_kw * 1000:.0f} W")
+print(f"building: times {pue}")
 
 # %% [markdown]
 # The same rumour, three boundaries. Which of them lands inside the article's range?
@@ -337,10 +341,10 @@ boundaries = {
 claimed = fact("tr_gpt4_article")
 ranges = {name: [rumour_gpus * kw * h / 1000 for h in hours] for name, kw in boundaries.items()}
 for name, (low, high) in ranges.items():
-    inside = claimed.low <= low and high <= claimed.high
-    print(f"{name:20s} {low:7,.0f} to {high:7,.0f} MWh  {'inside' if inside else 'above'} the article's range")
+    where = "inside" if claimed.low <= low and high <= claimed.high else "above"
+    print(f"{name:20s} {low:7,.0f} to {high:7,.0f} MWh  {where} the article's range")
 
-# %%
+# %% jupyter={"source_hidden": true}
 def boundary_figure(gpus, days, pue):
     fig, ax = plots.figure("Which boundary gives the article's range for GPT-4?", "training energy (MWh)", "boundary",
                            height=3.2)
@@ -358,7 +362,7 @@ def boundary_words(gpus, days, pue):
     return (f"Three bars: counted at the GPU alone {mwh[0]:,.0f} MWh, at the whole server {mwh[1]:,.0f}, with the "
             f"building {mwh[2]:,.0f}. A grey band marks the article's range.")
 
-
+# %%
 explore(boundary_figure, alt=boundary_words,
         gpus=slider(5_000, 50_000, 25_000, 1_000, label="GPUs"),
         days=slider(30, 150, 95, 5, label="days"),
@@ -375,7 +379,7 @@ lowest = min(low for low, high in ranges.values())
 print("inside the range:", ", ".join(reached))
 print(f"lower end of the article {claimed.low:,.0f} MWh; lowest that the rumour gives {lowest:,.0f} MWh")
 verdict("A2", "supported" if len(reached) == len(ranges) else "contested",
-        "the range has no source, the rumour under it is unconfirmed, and the boundary alone more than doubles it")
+        "the range has no source, the rumour is unconfirmed, and the boundary alone more than doubles it")
 
 # %% [markdown]
 # ## Part five: who said what, of which quantity
@@ -393,7 +397,7 @@ shares = {
 rows = []
 for name, share_of in shares.items():
     f = fact(name)
-    rows.append((str(f.year), f"{f.low:.0f} to {f.high:.0f} %" if f.low else f"{f.value:.0f} %", share_of, f.title))
+    rows.append((str(f.year), f.text, share_of, f.title))
 Table(["year", "inference", "is a share of", "where it is said"], rows)
 
 # %% [markdown]
@@ -435,7 +439,8 @@ claim("A3").card()
 
 # %%
 guess_ai = predict(
-    "02-ai-share", "Which share of the world's electricity went into AI, of any kind, in a recent year?",
+    "02-ai-share",
+    "Which share of the world's electricity went into AI, of any kind, in a recent year?",
     low=0, high=5, guess=2.0, step=0.05, unit="%",
 )
 guess_ai
@@ -448,7 +453,7 @@ guess_ai
 centres, share = fact("dc_iea_share"), fact("dc_ai_share")
 low, high = (centres.value * part / 100 for part in share.bounds("%"))
 print(f"all data centres: {centres.value} % of the world's electricity")
-print(f"AI: {share.low:.0f} to {share.high:.0f} % of that, so {low:.2f} to {high:.2f} % of the electricity")
+print(f"AI: {share.low:.0f} to {share.high:.0f} % of that: {low:.2f} to {high:.2f} % of the electricity")
 print(f"electricity: about {fact('dc_elec_final').value:.0f} % of the energy that people use")
 
 # %%
@@ -477,7 +482,7 @@ def days_to(share, **fleet):
     return next((d for d in range(1, 3651) if inference_share(d, **fleet) >= share), None)
 
 
-# %%
+# %% jupyter={"source_hidden": true}
 def fleet_figure(**fleet):
     fig, ax = plots.figure("When does inference dominate the energy?", "days in service", "share of inference (%)")
     days = [round(10 ** (i / 20)) for i in range(72)]
@@ -494,7 +499,7 @@ def fleet_words(**fleet):
     told = [f"{level} % " + (f"after {d:,} days" if d else "never within ten years") for level, d in when.items()]
     return "The share of inference rises with the days in service. It passes " + ", ".join(told) + "."
 
-
+# %%
 explore(fleet_figure, alt=fleet_words,
         users=slider(1e3, 1e9, 1e8, log=True, label="users per day"),
         queries=slider(1, 50, 5, label="queries per user"),
@@ -511,7 +516,8 @@ explore(fleet_figure, alt=fleet_words,
 
 # %% tags=["nbval-check-output"]
 per_day = fact("chatgpt_prompts").value * fact("q_chatgpt_altman").to("MWh")
-print(f"{per_day:,.0f} MWh a day: GPT-3's training energy in {fact('tr_gpt3_energy').value / per_day:.1f} days")
+gpt3_days = fact("tr_gpt3_energy").value / per_day
+print(f"{per_day:,.0f} MWh a day: GPT-3's training energy in {gpt3_days:.1f} days")
 
 # %% [markdown]
 # ### And in money?
@@ -521,7 +527,8 @@ print(f"{per_day:,.0f} MWh a day: GPT-3's training energy in {fact('tr_gpt3_ener
 # %%
 price_per_kwh = 0.20  # in your currency: look at your own bill
 
-for what, mwh in {"training GPT-3, once": fact("tr_gpt3_energy").value, "one day of prompts": per_day}.items():
+bills = {"training GPT-3, once": fact("tr_gpt3_energy").value, "one day of prompts": per_day}
+for what, mwh in bills.items():
     print(f"{what:22s} {convert(mwh, 'MWh', 'kWh') * price_per_kwh:>12,.0f}")
 
 # %% [markdown]
