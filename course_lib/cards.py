@@ -40,7 +40,7 @@ class Sources:
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{name}</th>' for name in self.columns)
+        head = "".join(f'<th scope="col" style="text-align:left">{name}</th>' for name in self.columns)
         rows = "".join("<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in row) + "</tr>"
                        for row in self._cells('<a href="{1}">{0}</a>'))
         return f"<table style='color:inherit'><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"

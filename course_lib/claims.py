@@ -7,6 +7,7 @@ only then, or by `card(reveal=True)`, the sources' verdict is shown. Figures com
 from __future__ import annotations
 
 import re
+import textwrap
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -83,10 +84,9 @@ def claim(id: str) -> Claim:
 
 
 def verdict(id: str, word: str, because: str = "") -> None:
-    """Print the verdict a lesson reached beside that of the sources, and write it into the learner's ledger.
+    """Print the verdict a lesson reached, then that of the sources, and write it into the learner's ledger.
 
-    `word` is one of VERDICTS, `because` a short reason. Where the sources judge otherwise, a second line says
-    why. Raises UnknownId for the claim, and ValueError for another word.
+    `word` is one of VERDICTS, `because` a short reason. Where the sources judge otherwise, it is said why. Raises UnknownId for the claim, and ValueError for another word.
     """
     from course_lib import ledger
 
@@ -94,10 +94,9 @@ def verdict(id: str, word: str, because: str = "") -> None:
     if word not in VERDICTS:
         raise ValueError(f"{word!r} is not a verdict: write one of {', '.join(VERDICTS)}.")
     reason = f", because {because.rstrip('.')}" if because else ""
-    if word == c.verdict:
-        print(f"{id}: {word} ({c.kind}){reason}. The sources say: {c.sources_say}.")
-    else:
-        print(f"{id}: {word} ({c.kind}){reason}.\nThe sources say: {c.sources_say}, because: {c.finding}")
+    sources = f"The sources say: {c.sources_say}" + ("." if word == c.verdict else f", because: {c.finding}")
+    for sentence in (f"{id}: {word} ({c.kind}){reason}.", sources):
+        print(textwrap.fill(sentence, 96))
     ledger.append("verdict", claim=id, word=word, sources=c.verdict)
 
 

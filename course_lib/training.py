@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -89,7 +90,7 @@ def train(model: nn.Module, train_split: Split, val_split: Split, *, epochs: int
     losses, accuracies, steps, best, best_epoch = [], [], 0, None, 0
     quiet = not progress or os.environ.get("COURSE_QUIET", "0") not in ("", "0")
     cuda = [device] if device.type == "cuda" else []
-    bar = tqdm(total=epochs, unit="epoch", disable=quiet, leave=False)
+    bar = tqdm(total=epochs, unit="epoch", disable=quiet, file=sys.stdout)
     with torch.random.fork_rng(devices=cuda), bar:
         torch.manual_seed(seed)
         for epoch in range(epochs):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 import time
 
 from course_lib import ledger
@@ -71,31 +72,32 @@ class Prediction:
         """True once the learner pressed the button or moved the control away from the guess."""
         return self._fixed or self.value != self.guess
 
-    def _commit(self):
+    def _commit(self, said="Noted. Now measure."):
         self._fixed = True
         self._control.disabled = self._button.disabled = True
-        self._said.value = "Noted. Now measure."
+        self._said.value = said
 
     def reveal(self, actual, unit=None):
         """Show prediction and result side by side, name the gap, and write both into the ledger."""
         answered = self.answered
         if not answered:
             who = f"No prediction was made; the stated guess was {self._text(self.guess)}."
+            said = "Skipped: the stated guess stood in."
         else:
-            who = f"You said {self._text(self.value)}."
-        if not self._fixed:
-            self._commit()
+            who, said = f"You said {self._text(self.value)}.", "Noted."
+        self._commit(said)
         ledger.append(
             "prediction", key=self.key, predicted=self.value, answered=answered, actual=_plain(actual),
             unit=unit or self.unit,
         )  # fmt: skip
-        print(f"{who} The result is {self._text(actual, unit)}. {_gap(self.value, actual)}")
+        print(textwrap.fill(f"{who} The result is {self._text(actual, unit)}. {_gap(self.value, actual)}", 96))
 
     def _text(self, value, unit=None):
         return f"{_shown(value)} {self.unit if unit is None else unit}".strip()
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        twin = f"Predict. {self.question} (Stated guess, used if you skip this: {self._text(self.guess)})"
+        among = f" ({' / '.join(map(str, self._control.options))})" if hasattr(self._control, "options") else ""
+        twin = f"Predict. {self.question}{among} (Stated guess, used if you skip this: {self._text(self.guess)})"
         return _view(self.widget, {"text/plain": twin})
 
 
@@ -139,7 +141,7 @@ def predict(key, question, *, options=None, low=None, high=None, guess=None, ste
         import ipywidgets as w
 
         control = w.RadioButtons(options=list(options), value=guess, layout={"width": "max-content"})
-        return Prediction(key, f"{question} ({' / '.join(map(str, options))})", control, guess, unit)
+        return Prediction(key, question, control, guess, unit)
     if low is None or high is None or guess is None or not low <= guess <= high:
         raise ValueError(f"Prediction {key!r} needs options, or low <= guess <= high.")
     ends = f"{question} (from {_shown(low)} to {_shown(high)} {unit})" if unit else question

@@ -241,7 +241,8 @@ def test_ci_runs_the_command_of_the_readme():
 
 
 def test_a_skip_without_an_allowed_reason_fails_the_run(tmp_path):
-    shutil.copy(ROOT / "tests/conftest.py", tmp_path)
+    for name in ("conftest.py", "budgets.py"):
+        shutil.copy(ROOT / "tests" / name, tmp_path)
     (tmp_path / "test_it.py").write_text(
         "import pytest\n\ndef test_one():\n    pytest.skip('just because')\n\n"
         "@pytest.mark.xfail(reason='some day')\ndef test_two():\n    assert False\n")

@@ -135,7 +135,7 @@ print(prompt)
 print(f"{prompt.value} Wh = {prompt.to('J'):.0f} J: a lamp of 10 W for {prompt.to('J') / 10:.0f} seconds")
 
 # %% [markdown]
-# Most people guess too high, for a good reason: an older estimate of [3 Wh](#q_chatgpt_devries) is still quoted.
+# If you guessed higher, you may have met an older estimate of [3 Wh](#q_chatgpt_devries): it is still quoted.
 #
 # ## "Energy intensive"
 #
@@ -153,7 +153,7 @@ tasks = {"sort a text": "q_textclass", "sort a picture": "q_imgclass", "write te
          "draw a picture": "q_imggen"}
 watt_hours = [fact(name).value for name in tasks.values()]
 
-
+# %% jupyter={"source_hidden": true}
 def task_figure():
     fig, ax = plots.figure("What does one request take?", "task", "energy per request (Wh)")
     plots.bars(ax, list(tasks), watt_hours, texts=[f"{wh:.2g}" for wh in watt_hours])
@@ -178,7 +178,7 @@ verdict("B2", "supported" if spread < 10 else "loosely stated",
 # %%
 requests = {**tasks, "ask a chatbot": "q_gemini"}
 
-
+# %% jupyter={"source_hidden": true}
 def day_figure(task, times):
     charge = fact("ph_charge").to("Wh")
     fig, ax = plots.figure("What does a day of requests take?", "energy in a day (Wh)", "what", height=2.6)
@@ -207,15 +207,16 @@ explore(day_figure, alt=day_words, task=choice(list(requests), "ask a chatbot", 
 Table(["label", "what it means", "how accurate"],
       [(p.name.lower(), p.meaning, p.accuracy) for p in reversed(Provenance)])
 
-# %%
-guess_label = predict(
-    "00-label", "How will the meter know the energy of your processor?",
-    options=["measured", "sampled", "modelled", "assumed", "none"], guess="measured",
-)
-guess_label
-
 # %% [markdown]
-# The next cell multiplies matrices for a moment. The operations are counted, the time is taken, the energy is labelled.
+# The next measurement multiplies two large matrices, twenty times. The operations are counted, the time is taken, the
+# energy is labelled.
+
+# %%
+guess_joules = predict(
+    "00-first-reading", "How many joules will the processor take for it?",
+    low=0.01, high=10_000, guess=100, log=True, unit="J",
+)
+guess_joules
 
 # %%
 meter = Meter()
@@ -228,7 +229,10 @@ with meter.block("first reading") as block:
 block.reading
 
 # %%
-guess_label.reveal(block.reading.label)
+if block.reading.joules is None:
+    print("There are no joules here, so go by the CPU time.")
+else:
+    guess_joules.reveal(block.reading.joules, unit=f"J ({block.reading.label})")
 
 # %%
 meter.sources

@@ -160,8 +160,9 @@ batched = meter.measure(lambda: ask(batch), rel=0.05, name="a batch of 256 queri
 
 # %%
 Table(
-    ["what", "CPU time", "energy", "repeats"],
-    [(m.name, si(m.cpu_seconds_per_call, "s"), m.energy_text, m.n) for m in (training, single, batched)],
+    ["what", "CPU time", "energy", "95 % interval", "repeats"],
+    [(m.name, si(m.cpu_seconds_per_call, "s"), m.energy_text, f"± {m.half_width / m.mean:.0%}", m.n)
+     for m in (training, single, batched)],
     caption="Cost on this machine, per call",
 )
 
