@@ -96,6 +96,7 @@ def test_a_fresh_seed_changes_hidden_inputs_and_the_solution_still_passes(sample
     assert marks(other, sample, seed=7) == (6, 6)
 
 
+@pytest.mark.slow
 def test_every_mutant_loses_points(exercise):
     rows = release.mutants(exercise.source)
     assert len(rows) >= 5, "at least five wrong answers for each exercise"
@@ -178,6 +179,7 @@ LOUD = ("import sys\ndef inference_share(training, per_query, queries):\n"
         "    return per_query * queries / (training + per_query * queries)")
 
 
+@pytest.mark.slow
 def test_pytest_fails_the_untouched_exercise_and_passes_the_solved_one_though_it_prints(sample, tmp_path):
     code, said = pytest_on(sample, tmp_path, untouched=execute.read(sample.notebook),
                            solved=answered(sample, ex90_share=LOUD))
@@ -185,6 +187,7 @@ def test_pytest_fails_the_untouched_exercise_and_passes_the_solved_one_though_it
     assert said.count("FAILED exercises/untouched.ipynb") == 2
 
 
+@pytest.mark.slow
 def test_pytest_fails_a_wrong_answer_whatever_was_saved(sample, tmp_path):
     saved = {name: answered(sample, ex90_share=WRONG) for name in ("run_all", "cleared", "edited", "skipped")}
     check = {name: next(c for c in nb.cells if c.id == "ex90_share_value") for name, nb in saved.items()}
