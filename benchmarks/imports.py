@@ -27,8 +27,8 @@ def cpu_seconds(statement):
 def main():
     statements = {"everything": f"import {', '.join(MODULES)}", "torch": "import torch"}
     spent = {name: [] for name in statements}
-    for name in statements:
-        cpu_seconds(statements[name])  # the first one fills the disk cache
+    for statement in statements.values():
+        cpu_seconds(statement)  # the first one fills the disk cache
     for i in range(PAIRS):
         for name in (list(statements) if i % 2 == 0 else reversed(statements)):
             spent[name].append(cpu_seconds(statements[name]))

@@ -83,10 +83,11 @@ def claim(id: str) -> Claim:
     return all_claims()[id]
 
 
-def verdict(id: str, word: str, because: str = "") -> None:
+def verdict(id: str, word: str, because: str = "") -> Card:
     """Print the verdict a lesson reached, then that of the sources, and write it into the learner's ledger.
 
-    `word` is one of VERDICTS, `because` a short reason. Where the sources judge otherwise, it is said why. Raises UnknownId for the claim, and ValueError for another word.
+    `word` is one of VERDICTS, `because` a short reason. Where the sources judge otherwise, it is said why. Returns the card with the finding
+    of the sources, for the end of a cell. Raises UnknownId for the claim, and ValueError for another word.
     """
     from course_lib import ledger
 
@@ -98,6 +99,7 @@ def verdict(id: str, word: str, because: str = "") -> None:
     for sentence in (f"{id}: {word} ({c.kind}){reason}.", sources):
         print(textwrap.fill(sentence, 96))
     ledger.append("verdict", claim=id, word=word, sources=c.verdict)
+    return c.card(reveal=True)
 
 
 def scoreboard(reveal: bool = False):

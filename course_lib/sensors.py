@@ -155,7 +155,7 @@ def shared() -> Sensors:
 def codecarbon_models(tdp_watts, cores, threads, seconds, ram_watts=20.0) -> dict[str, Component]:
     """What three models of one tool state for `threads` busy of `cores` logical cores over `seconds`.
 
-    Joules, all MODELLED: "machine" TDP x (0.1 + 0.9 load^3), "machine + RAM" with a constant for RAM,
+    Joules, MODELLED, or ASSUMED where the RAM constant is in the sum: "machine" TDP x (0.1 + 0.9 load^3), "machine + RAM" with a constant for RAM,
     "process" TDP x load, with load = threads / cores. Source: codecarbon 3.3, external/hardware.py.
     Raises ValueError unless 0 <= threads <= cores.
     """
@@ -167,5 +167,5 @@ def codecarbon_models(tdp_watts, cores, threads, seconds, ram_watts=20.0) -> dic
     rows = (("machine", cubic, "whole CPU", f"{tdp_watts:g} W x (0.1 + 0.9 load^3) x time"),
             ("machine + RAM", cubic + ram, "CPU and RAM", f"the same, and {ram_watts:g} W x time for RAM"),
             ("process", linear, "this process", f"{tdp_watts:g} W x load x time"))
-    return {name: Component(name, joules, Provenance.MODELLED, f"codecarbon, {name}", scope, why)
-            for name, joules, scope, why in rows}
+    return {name: Component(name, joules, Provenance.ASSUMED if "RAM" in name else Provenance.MODELLED,
+                            f"codecarbon, {name}", scope, why) for name, joules, scope, why in rows}

@@ -1,6 +1,6 @@
 """Intervals and verdicts for repeated measurements: small, pure, and vectorised over the last axis.
 
-Two errors are never merged. What stands here is repeatability: how far the next run may lie. How far
+Two errors are never merged. What stands here is repeatability: how well the repeats fix their mean. How far
 a figure is from a meter in the wall is another question, answered in words by `Provenance.accuracy`.
 """
 

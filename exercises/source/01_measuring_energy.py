@@ -183,15 +183,17 @@ rounded([counter_joules(top - rng.randint(1, 9), rng.randint(0, 9), top) for top
 # You compared program A with program B. The cost of A over the cost of B has a 95 % interval from `low` to `high`.
 # Differences up to `margin` are not claimed. Answer with one of three strings:
 #
-# - `"a lower"`: the whole interval lies below `1 - margin`;
+# - `"a lower"`: the whole interval lies below `1 / (1 + margin)`;
 # - `"b lower"`: the whole interval lies above `1 + margin`;
 # - `"not distinguishable"` otherwise.
+#
+# (Why not `1 - margin`? Swap the two programs: the interval turns upside down, and the answer must turn with it.)
 
 # %% nbgrader={"grade_id": "ex01_verdict", "solution": true}
 def three_way(low, high, margin):
     """"a lower", "b lower" or "not distinguishable", for the interval of cost(a) / cost(b)."""
     ### BEGIN SOLUTION
-    if high < 1 - margin:
+    if high < 1 / (1 + margin):
         return "a lower"
     if low > 1 + margin:
         return "b lower"
@@ -203,8 +205,8 @@ rounded(three_way(0.80, 0.90, 0.05), three_way(0.90, 0.98, 0.05), three_way(1.10
 
 # %% [markdown] tags=["hints"]
 # - Which end of the interval decides whether *all* of it lies below a line?
-# - All of it lies below `1 - margin` when its *upper* end does.
-# - `high < 1 - margin` gives "a lower"; `low > 1 + margin` gives "b lower".
+# - All of it lies below a line when its *upper* end does.
+# - `high < 1 / (1 + margin)` gives "a lower"; `low > 1 + margin` gives "b lower".
 
 # %%
 check("ex01_verdict_shown")
@@ -213,7 +215,8 @@ check("ex01_verdict_shown")
 rng = random.Random(grading_seed(105))
 cases = [(c - h, c + h, m) for c in (0.7, 0.93, 0.99, 1.02, 1.09, 1.4) for h, m in
          ((rng.uniform(0.005, 0.03), 0.05), (rng.uniform(0.05, 0.2), 0.1), (rng.uniform(0.31, 0.6), 0.02))]
-rounded([three_way(*case) for case in cases])
+edges = [(0.5, (1 - m + 1 / (1 + m)) / 2, m) for m in (0.05, 0.1, 0.3)]
+rounded([three_way(*case) for case in cases + edges])
 
 # %% [markdown] tags=["hints"]
 # - Try intervals that reach into the margin from one side, and one that covers everything.

@@ -50,7 +50,7 @@ def training_flops(parameters, tokens):
     ### END SOLUTION
 
 # %% nbgrader={"grade_id": "ex02_training_shown", "grade": true, "points": 1}
-rounded(small=training_flops(1_000_000, 20_000_000), gpt3_size=float(training_flops(175e9, 300e9)))
+rounded(small=training_flops(1_000_000, 20_000_000), large=float(training_flops(7e9, 2e12)))
 
 # %% [markdown] tags=["hints"]
 # - How many FLOPs does the forward pass take for each parameter and each token?

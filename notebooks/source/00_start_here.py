@@ -135,7 +135,8 @@ print(prompt)
 print(f"{prompt.value} Wh = {prompt.to('J'):.0f} J: a lamp of 10 W for {prompt.to('J') / 10:.0f} seconds")
 
 # %% [markdown]
-# If you guessed higher, you may have met an older estimate of [3 Wh](#q_chatgpt_devries): it is still quoted.
+# If you guessed higher, you may have met an older estimate of [3 Wh](#q_chatgpt_devries), for another chatbot and for
+# servers only. Epoch AI later called it about ten times too high.
 #
 # ## "Energy intensive"
 #
@@ -146,10 +147,10 @@ claim("B2").card()
 
 # %% [markdown]
 # Intensive compared with what? One study measured many tasks with the same method, from sorting a text into a class to
-# drawing a picture.
+# drawing a picture. (A *token* is a piece of a word. The picture is the mean over several models, which differ widely.)
 
 # %%
-tasks = {"sort a text": "q_textclass", "sort a picture": "q_imgclass", "write ten words": "q_textgen",
+tasks = {"sort a text": "q_textclass", "sort a picture": "q_imgclass", "write ten tokens": "q_textgen",
          "draw a picture": "q_imggen"}
 watt_hours = [fact(name).value for name in tasks.values()]
 
@@ -163,17 +164,18 @@ def task_figure():
 
 # %%
 plots.show(task_figure(), alt="Energy per request on a logarithmic axis: sorting a text takes least, then "
-           "sorting a picture, then writing ten words; drawing a picture takes most.")
+           "sorting a picture, then writing ten tokens; drawing a picture takes most.")
 
 # %% tags=["nbval-check-output"]
-spread = max(watt_hours) / min(watt_hours)
-print(f"dearest over cheapest: {spread:,.0f} times")
-verdict("B2", "supported" if spread < 10 else "loosely stated",
-        "the answer depends on the task more than on anything else")
+spread = {name: watt_hours[-1] / wh for name, wh in zip(tasks, watt_hours)}
+print(f"draw a picture over sort a text:     about {round(spread['sort a text'], -1):,.0f} times")
+print(f"draw a picture over write ten tokens: about {spread['write ten tokens']:.0f} times")
+verdict("B2", "supported" if spread["write ten tokens"] < 10 else "loosely stated",
+        "within one study, even two generative tasks differ many times over")
 
 # %% [markdown]
-# "Intensive" needs a denominator: per request, per word, per day, per person. Choose one. Here is a day of yours, beside
-# one full charge of a phone.
+# Writing and drawing are generative, sorting is not. "Intensive" needs a denominator: per request, per token, per day, per
+# person. Choose one. Here is a day of yours, beside one charge of a phone as a paper counts it (a large one).
 
 # %%
 requests = {**tasks, "ask a chatbot": "q_gemini"}
@@ -267,14 +269,16 @@ for kind in ("measured here", "checked against sources", "not checkable"):
     print(f"{sum(c.kind == kind for c in claims):4d} {kind}")
 
 # %% [markdown]
-# Only claims of the first kind are decided by what you see on the screen. For the second kind we read what the sources
-# really say. The third kind is opinion, or cannot be looked up.
+# Only claims of the first kind are decided by what you see on the screen. "Measured here" also covers what is counted, or
+# calculated again from published factors: nobody measured GPT-3 in a notebook. For the second kind we read what the
+# sources really say. The third kind is opinion, or no source was read for it.
 
 # %% [markdown]
 # ## What the figures do not say
 #
-# - The energy per request comes from two studies with different boundaries. One counts the building, one counts an idle
-#   machine around the chip. The order of the tasks is safe; a ratio between the two studies is not.
+# - The energy per request comes from two studies with different boundaries. One counts the building; the other includes,
+#   for text generation, seven idle GPUs beside the one at work. Compare tasks within one study. Between the two, only
+#   great differences count.
 # - A chatbot's median prompt says nothing about its long answers.
 #
 # ## What you have seen
@@ -284,7 +288,7 @@ for kind in ("measured here", "checked against sources", "not checkable"):
 # - Training, fine-tuning and inference are three different things; energy and power are two.
 # - "Energy intensive" needs a denominator.
 #
-# **Next: lesson 01**, where the same tool reaches three opposite conclusions.
+# **Next: lesson 01**, where one tool reaches three different conclusions.
 #
 # ## Sources
 

@@ -41,6 +41,8 @@ if importlib.util.find_spec("course_lib") is None:
     sys.exit("course_lib is missing: in the course folder type  make lab  or  pip install .")
 
 # %%
+import itertools
+
 import torch
 
 from course_lib import plots
@@ -48,7 +50,7 @@ from course_lib.claims import claim, verdict
 from course_lib.counters import count, training_step_flops
 from course_lib.data import digits
 from course_lib.energy import Meter
-from course_lib.facts import cite, convert, fact
+from course_lib.facts import cite, convert, fact, statement
 from course_lib.models import DigitsMLP
 from course_lib.setup import seed_everything
 from course_lib.stats import si
@@ -72,6 +74,19 @@ claim("B9").card()
 # %% [markdown]
 # We cannot train a large language model here. We can train a small network on real data, in a second, and ask the
 # same question of it. The data are scans of handwritten digits.
+#
+# ### Predict
+
+# %%
+guess_break_even = predict(
+    "02-break-even",
+    "In real cost on this machine: after how many single queries has answering cost as much as training?",
+    low=10, high=10_000_000, guess=1000, log=True, unit="queries",
+)
+guess_break_even
+
+# %% [markdown]
+# ### The data and the goal
 
 # %% tags=["nbval-check-output"]
 images = digits()
@@ -101,8 +116,8 @@ print("at least 90 % of the test images too:", accuracy(model, images.test) >= 0
 # %% [markdown]
 # ### Count
 #
-# Operations come first: no noise can touch them. One FLOP is one addition or one multiplication. How many does one
-# query take, and how many does one training example take?
+# Operations come before seconds: no noise can touch them. One FLOP is one addition or one multiplication. How many does
+# one query take, and how many does one training example take?
 
 # %% tags=["nbval-check-output"]
 one_image = images.test.x[:1]
@@ -117,31 +132,21 @@ print(f"one training example costs as much as {step / 32 / query.flops:.1f} quer
 # You will often read "training costs three times inference": forward once, backward twice. Ours is a little cheaper,
 # because nothing has to flow back into the pixels: the first layer skips a third of its work.
 #
-# So in operations the answer is already there. Training saw each image several times. Multiply.
+# So in operations the answer is already there. Training saw each image several times. How many times depends on the
+# random start, the *seed*, so we try ten of them.
 
 # %%
-by_flops = history.examples_seen * step / 32 / query.flops
-print(f"{history.epochs} passes, {history.examples_seen:,} examples seen")
-print(f"training = {by_flops:,.0f} queries, counted in FLOPs")
-
-# %% [markdown]
-# ### Predict
-#
-# That was in operations. A computer also has to fetch, call, wait and look up.
-
-# %%
-guess_break_even = predict(
-    "02-break-even",
-    "In real cost on this machine: after how many single queries has answering cost as much as training?",
-    low=10, high=10_000_000, guess=1000, log=True, unit="queries",
-)
-guess_break_even
+seen = [train_once(seed)[1].examples_seen for seed in range(10)]
+in_queries = [n * step / 32 / query.flops for n in seen]
+print(f"passes over the data: {min(seen) / len(images.train):.0f} to {max(seen) / len(images.train):.0f}")
+print(f"one training = {min(in_queries):,.0f} to {max(in_queries):,.0f} queries, counted in FLOPs")
 
 # %% [markdown]
 # ### Measure
 #
-# We train several times, and we ask many times. Each measurement is repeated until its interval is narrow, or it
-# says that it did not get there. A query comes alone, as from one user, or in a batch, as on a busy server.
+# That was in operations. A computer also has to fetch, call, wait and look up. We train several times, with another seed
+# each time, and we ask many times. Each measurement is repeated until its interval is narrow; the last column says
+# whether it got there. A query comes alone, as from one user, or in a batch, as on a busy server.
 
 # %%
 meter = Meter()
@@ -154,23 +159,26 @@ def ask(x):
 
 
 alone, batch = images.test.x[:1], images.test.x[:256]
-training = meter.measure(train_once, rel=0.1, name="one training")
+seeds = itertools.count()
+training = meter.measure(lambda: train_once(next(seeds)), rel=0.1, name="one training")
 single = meter.measure(lambda: ask(alone), rel=0.05, name="one query alone")
 batched = meter.measure(lambda: ask(batch), rel=0.05, name="a batch of 256 queries")
 
 # %%
 Table(
-    ["what", "CPU time", "energy", "95 % interval", "repeats"],
-    [(m.name, si(m.cpu_seconds_per_call, "s"), m.energy_text, f"± {m.half_width / m.mean:.0%}", m.n)
-     for m in (training, single, batched)],
-    caption="Cost on this machine, per call",
+    ["what", "CPU time", "energy", "95 % interval", "goal reached"],
+    [(m.name, si(m.cpu_seconds_per_call, "s"), m.energy_text, f"± {m.half_width / m.mean:.0%}",
+      "yes" if m.reached else "no") for m in (training, single, batched)],
+    caption=f"Cost on this machine, per call; the intervals are of the {training.unit}",
 )
 
 # %% [markdown]
 # Read the label beside each joule. Where it says *modelled*, the joules are the CPU time multiplied by a number from
 # a table: they cannot tell you more than the CPU time does. Lesson 01 showed why.
 #
-# Now the break-even count. Both sides have an interval, so their ratio has one too: we take the worst case of each.
+# Now the break-even count, in the quantity that the meter went by. Both sides have an interval, and we join them in the
+# most careful way: the lowest training over the dearest query, and the reverse. So the range is wider than a 95 %
+# interval would be. It holds the noise of this machine and the luck of the seed.
 
 # %%
 def break_even(training, query, queries_per_call=1):
@@ -184,7 +192,7 @@ for name, result in {
     "alone": break_even(training, single),
     "in batches of 256": break_even(training, batched, 256),
 }.items():
-    print(f"asked {name}: {result[0]:,.0f} queries (between {result[1]:,.0f} and {result[2]:,.0f})")
+    print(f"asked {name}: {result[0]:,.0f} queries ({result[1]:,.0f} to {result[2]:,.0f}), in {training.unit}")
 
 # %%
 guess_break_even.reveal(break_even(training, single)[0])
@@ -199,8 +207,8 @@ def growth_figure():
         look = {**plots.series(i), "marker": ""}
         ax.plot(queries, [m.mean / n * q for q in queries], label=name, **look)
         ax.fill_between(queries, [low / n * q for q in queries], [high / n * q for q in queries], color=look["color"], alpha=0.3)
-        count_, *_ = break_even(training, m, n)
-        ax.annotate(f"{count_:,.0f}", (count_, training.mean), (0, -24), textcoords="offset points", fontweight="bold")
+        crossing, *_ = break_even(training, m, n)
+        ax.annotate(f"{crossing:,.0f}", (crossing, training.mean), (0, -24), textcoords="offset points", fontweight="bold")
     ax.axhspan(*training.interval, color="black", alpha=0.3, label="training, once (95 % interval)")
     ax.axvline(guess_break_even.value, color="black", linestyle=":", label="your prediction, asked alone")
     ax.set(xscale="log", yscale="log")
@@ -213,37 +221,48 @@ plots.show(growth_figure(), alt="Cost against the number of queries, both on log
            "much later. A dotted line marks the prediction.")
 
 # %% [markdown]
+# Compare with the count in operations. A query alone costs more than its operations say: most of it is the call. In a
+# batch it costs less than training's operations do. The same arithmetic has different prices.
+#
 # ### Compare
 #
-# For a published language model the same count was made. It comes out at hundreds of millions of queries.
+# For a published family of language models the same count was made.
 
 # %% tags=["nbval-check-output"]
-published = fact("breakeven_bloomz7b")
-print(f"{published.quantity}: {published.value / 1e6:.0f} million")
+for name in ("breakeven_bloomz560m", "breakeven_bloomz7b"):
+    f = fact(name)
+    print(f"{f.quantity} ({f.year}): {f.value / 1e6:.0f} million")
+    print(f"   what is inside: {f.boundary}")
+
+# %%
+ours = break_even(training, single)[0]
+print(f"the larger one is {fact('breakeven_bloomz7b').value / ours:,.0f} times ours")
 
 # %% [markdown]
-# Same rule, other sizes: that model saw hundreds of billions of words, and its queries are larger too. Note that its
-# training side is a product of chip power and hours, not a meter reading.
+# The same rule, and a far larger count. Mind the boundary: there, the training side is a product of data-sheet power and
+# hours, and the query side was measured on a machine with GPUs.
 #
 # ### Verdict
 #
-# Does the cost of answering depend on the number of users? Each query costs the same again, so the total follows the
-# number of queries. But look at the two lines: how queries are *served* shifts the answer as well.
+# Does the impact of answering depend on the number of users? The total follows the number of queries. But look at the two
+# lines again: how queries are *served* shifts the answer too.
 
 # %% tags=["nbval-check-output"]
-ten_times = count(model, images.test.x[:10]).flops / count(model, images.test.x[:1]).flops
-verdict("B9", "supported" if ten_times == 10 else "contested",
-        f"ten queries take {ten_times:.0f} times the FLOPs of one")
+cheaper = single.mean / (batched.mean / 256)
+print("in a batch, a query costs less than half:", cheaper > 2)
+verdict("B9", "supported" if cheaper > 2 else "contested",
+        "the total follows the queries; how they are served counts too; that users grow was not tested")
 
 # %% [markdown]
 # ## Part two: is training one-off?
 #
-# We trained once because we knew the recipe. Whoever looks for a recipe trains many times. The makers of BLOOM
-# published the energy of the whole project, not only of the last run.
+# Our recipe worked at once. Whoever looks for a recipe trains many times. The makers of BLOOM published the energy that
+# their GPUs took over the whole project, not only in the last run. (It is data-sheet power times hours: see lesson 01.)
 
 # %%
 guess_share = predict(
-    "02-bloom-share", "Which share of BLOOM's project energy went into the final training run?",
+    "02-bloom-share",
+    "Which share of the energy of BLOOM's GPUs, over the whole project, went into the final run?",
     low=0, high=100, guess=80, unit="%",
 )
 guess_share
@@ -253,7 +272,7 @@ final_share = fact("tr_bloom_share").value
 guess_share.reveal(final_share)
 
 # %% tags=["nbval-check-output"]
-print(f"final run: {final_share:.0f} % of the project")
+print(f"final run: {final_share:.0f} % of the project ({fact('tr_bloom_share').boundary})")
 print(f"so the project took {100 / final_share:.1f} times the energy of the final run")
 verdict("B8", "supported" if final_share > 90 else "contested",
         "a released version is trained once, but finding it takes many runs, and the next starts again")
@@ -271,7 +290,10 @@ claim("A1").card()
 
 # %%
 factors = ["tr_gpt3_flops", "tr_gpt3_rate", "tr_gpt3_chips", "tr_gpt3_power", "tr_gpt3_pue"]
-Table(["factor", "value", "unit"], [(f.quantity, f"{f.value:,.6g}", f.unit) for f in map(fact, factors)])
+known = ["from the paper on GPT-3", "measured by OpenAI", "assumed, from a press release",
+         "measured by OpenAI, with its share of the server", "told by OpenAI"]
+Table(["factor", "value", "unit", "how it is known"],
+      [(f.quantity, f"{f.value:,.6g}", f.unit, how) for f, how in zip(map(fact, factors), known)])
 
 # %%
 guess_factor = predict(
@@ -297,7 +319,8 @@ for chips in (1_000, 10_000, 100_000):
     print(f"{chips:>7,} chips: {days:6.1f} days, {mwh:,.0f} MWh")
 
 # %%
-guess_factor.reveal("number of chips")
+same = {round(training_energy_mwh(chips)[1]) for chips in (1_000, 10_000, 100_000)}
+guess_factor.reveal("number of chips" if len(same) == 1 else "none of them")
 
 # %% tags=["nbval-check-output"]
 stated = fact("tr_gpt3_energy").value
@@ -312,12 +335,25 @@ verdict("A1", "supported" if abs(rebuilt / stated - 1) < 0.01 else "contested",
 #
 # ## Part four: a range without a source
 #
-# For GPT-4 the article gives [10,000 to 30,000 MWh](#tr_gpt4_article) and names no source. The company published
-# neither size nor hardware nor energy. One unconfirmed rumour went round, and nearly every public estimate starts
-# from it.
+# For GPT-4 the article gives [10,000 to 30,000 MWh](#tr_gpt4_article) and names no source. What did the company say?
 
 # %%
 claim("A2").card()
+
+# %% tags=["nbval-check-output"]
+print(statement("tr_gpt4_disclosed").text)
+
+# %% [markdown]
+# So there is no published figure to rebuild. One unconfirmed rumour went round, and nearly every public estimate starts
+# from it. One can count the same rumour at three boundaries: the GPU alone, its share of the whole server, or the server
+# and the building around it.
+
+# %%
+guess_boundary = predict(
+    "02-gpt4-boundary", "Which boundary, applied to the rumour, lands inside the article's range?",
+    options=["GPU alone", "whole server", "server and building", "none"], guess="server and building",
+)
+guess_boundary
 
 # %% tags=["nbval-check-output"]
 rumour_gpus = fact("tr_gpt4_rumour_gpus").value
@@ -331,7 +367,7 @@ print(f"one GPU alone {gpu_kw * 1000:.0f} W, its share of a server {server_kw * 
 print(f"building: times {pue}")
 
 # %% [markdown]
-# The same rumour, three boundaries. Which of them lands inside the article's range?
+# Both powers are from data sheets: the most that chip and server may draw. Nobody measured them in this training.
 
 # %% tags=["nbval-check-output"]
 boundaries = {
@@ -344,6 +380,10 @@ ranges = {name: [rumour_gpus * kw * h / 1000 for h in hours] for name, kw in bou
 for name, (low, high) in ranges.items():
     where = "inside" if claimed.low <= low and high <= claimed.high else "above"
     print(f"{name:20s} {low:7,.0f} to {high:7,.0f} MWh  {where} the article's range")
+
+# %%
+reached = [name for name, (low, high) in ranges.items() if claimed.low <= low and high <= claimed.high]
+guess_boundary.reveal(reached[0] if len(reached) == 1 else "none")
 
 # %% jupyter={"source_hidden": true}
 def boundary_figure(gpus, days, pue):
@@ -370,12 +410,18 @@ explore(boundary_figure, alt=boundary_words,
         pue=slider(1.0, 1.6, 1.18, 0.02, label="PUE"))
 
 # %% [markdown]
-# Move the sliders. To reach the lower end of the article's range you have to change the rumour itself.
-#
+# Move the sliders. To reach the lower end of the article's range you have to change the rumour itself: nothing in it gives
+# that end. And how do the public estimates compare?
+
+# %% tags=["nbval-check-output"]
+for name in ("tr_gpt4_server_published", "tr_gpt4_spread"):
+    f = fact(name)
+    print(f"{f.quantity} ({f.year}): {f.low} to {f.high} {f.unit}; {f.boundary}")
+
+# %% [markdown]
 # ### Verdict
 
 # %% tags=["nbval-check-output"]
-reached = [name for name, (low, high) in ranges.items() if claimed.low <= low and high <= claimed.high]
 lowest = min(low for low, high in ranges.values())
 print("inside the range:", ", ".join(reached))
 print(f"lower end of the article {claimed.low:,.0f} MWh; lowest that the rumour gives {lowest:,.0f} MWh")
@@ -385,36 +431,60 @@ verdict("A2", "supported" if len(reached) == len(ranges) else "contested",
 # %% [markdown]
 # ## Part five: who said what, of which quantity
 #
-# The article supports "inference dominates" with percentages. Here they are with the quantity that each one is a
-# share of. Read the third column slowly.
+# The article supports "inference dominates" with percentages, and gives a study of 2021 as their source.
+
+# %%
+Table(["claim", "the article says"], [(name, claim(name).quote) for name in ("A4", "A5", "A6")])
+
+# %%
+guess_energy = predict(
+    "02-energy-share", "How many of such published shares, of six, are shares of measured energy?",
+    low=0, high=6, guess=3, unit="shares",
+)
+guess_energy
+
+# %% [markdown]
+# Here they are, with the quantity that each one is a share of. Read the third column slowly.
 
 # %%
 shares = {
-    "split_nvidia": "cost",
-    "split_patterson_nv": "workload",
-    "split_patterson_aws": "demand in the cloud",
-    "split_google": "energy, measured",
+    "split_nvidia": ("NVIDIA", "cost", "a news article, seen only through a page that quotes it"),
+    "split_patterson_nv": ("NVIDIA, relayed", "workload", "Patterson and others, who cite that article"),
+    "split_patterson_aws": ("AWS, relayed", "demand in its cloud", "Patterson and others, who cite a launch blog"),
+    "split_google": ("Google", "energy, measured", "Patterson and others, over Google's own fleet"),
+    "split_meta_power_inference": ("Meta", "power capacity", "Wu and others"),
+    "split_meta_lm_inference": ("Meta", "carbon of one model", "Wu and others"),
 }
-rows = []
-for name, share_of in shares.items():
-    f = fact(name)
-    rows.append((str(f.year), f.text, share_of, f.title))
-Table(["year", "inference", "is a share of", "where it is said"], rows)
+rows = [(who, fact(name).text, what, where, str(fact(name).year)) for name, (who, what, where) in shares.items()]
+Table(["who said it", "inference", "is a share of", "where it is written", "year"], rows)
+
+# %%
+guess_energy.reveal(sum("energy" in what for _, what, _ in shares.values()))
 
 # %% [markdown]
 # The first row is a vendor that sells chips for inference, speaking of *cost*. Two years later a paper relays it as
-# *workload*. The article turns it into workload *at* that vendor, under a headline about *energy*. Only the last row
-# is energy, measured over a fleet; it has the same first author as the paper that the article cites.
+# *workload*. The article turns it into workload *at* that vendor, under a headline about *energy*. Only one row is
+# measured energy; it has the same first author as the paper that the article cites.
 
 # %% tags=["nbval-check-output"]
 verdict("A4", "misattributed", "a vendor spoke of cost, and a share of cost became a share of workload")
+
+# %% tags=["nbval-check-output"]
 verdict("A5", "loosely stated", "it is a launch announcement, and about demand, not energy")
-verdict("A6", "misattributed", "the cited study relays these shares and measures none of them")
+
+# %% tags=["nbval-check-output"]
+print("year of the study:", fact("split_patterson_nv").year)
 print(f"measured energy in one fleet: {fact('split_google').value:.0f} % inference")
+verdict("A6", "misattributed", "the cited study relays these shares and measures none of them")
 
 # %% [markdown]
-# The article also concludes that inference is *growing*, because its share is high. A share is not a trend. Take two
-# services: one doubles, one shrinks. Their shares are the same.
+# The article also concludes that inference is *growing*, because its share is high.
+
+# %%
+claim("B3").card()
+
+# %% [markdown]
+# A share is not a trend. Take two invented services: one doubles each year, one shrinks. Look at their shares.
 
 # %% tags=["nbval-check-output"]
 for name, growth in {"doubling each year": 2.0, "halving each year": 0.5}.items():
@@ -424,10 +494,14 @@ for name, growth in {"doubling each year": 2.0, "halving each year": 0.5}.items(
     print(f"{name:20s} share {shares_by_year}  energy {inference[0]:.0f} -> {inference[2]:.1f}")
 verdict("B3", "misattributed", "the same share goes with growth and with decline")
 
+# %% [markdown]
+# One more sentence about the two words. The article says that a service by OpenAI led researchers to tell training from
+# inference. When did that service open, and when was the distinction made?
+
 # %% tags=["nbval-check-output"]
-earlier = [fact("split_nvidia").year, fact("tr_gpt3_energy").year]
-print("sources that tell training from inference:", earlier, "- ChatGPT:", fact("chatgpt_launch").year)
-verdict("B7", "supported" if min(earlier) >= fact("chatgpt_launch").year else "misattributed",
+earlier, opened = fact("strubell").year, fact("chatgpt_launch").year
+print(f"a paper that tells them apart: {earlier}; ChatGPT opens: {opened}")
+verdict("B7", "supported" if earlier >= opened else "misattributed",
         "the distinction is older than the service")
 
 # %% [markdown]
@@ -454,22 +528,25 @@ guess_ai
 centres, share = fact("dc_iea_share"), fact("dc_ai_share")
 low, high = (centres.value * part / 100 for part in share.bounds("%"))
 print(f"all data centres: {centres.value} % of the world's electricity")
-print(f"AI: {share.low:.0f} to {share.high:.0f} % of that: {low:.2f} to {high:.2f} % of the electricity")
-print(f"electricity: about {fact('dc_elec_final').value:.0f} % of the energy that people use")
+print(f"AI: {share.low:.0f} to {share.high:.0f} % of that: {low:.3f} to {high:.3f} % of the electricity")
+print(f"electricity: about {fact('dc_elec_final').value:.0f} % of the world's final energy")
 
 # %%
 guess_ai.reveal(centres.value * share.value / 100)
+print("This is the middle of a wide range: half of it, or one and a half times it, may be true.")
 
 # %% tags=["nbval-check-output"]
 older = fact("dc_iea22_share")
 print(f"a likely origin: almost {older.value:.0f} % of electricity in {older.year}, for {older.boundary}")
 verdict("A3", "supported" if low <= older.value <= high else "misattributed",
-        "the two percent are of electricity, of an earlier year, and of all data centres")
+        "the two percent are of electricity, of an earlier year, and of all data centres and crypto")
 
 # %% [markdown]
 # ## Part seven: a whole fleet
 #
-# Now set the numbers yourself. When does inference pass four fifths, nine tenths, or nearly all of the energy?
+# Now set the numbers yourself. When does inference pass four fifths, nine tenths, or nearly all of the energy? Three
+# invented fleets to begin with. Their energy per query is an estimate for servers and building, their training is
+# GPT-3's, some years older: a mixed fleet, for practice.
 
 # %%
 def inference_share(day, users, queries, wh, training_mwh, trainings):
@@ -482,6 +559,16 @@ def inference_share(day, users, queries, wh, training_mwh, trainings):
 def days_to(share, **fleet):
     return next((d for d in range(1, 3651) if inference_share(d, **fleet) >= share), None)
 
+
+# %% tags=["nbval-check-output"]
+wh, mwh = fact("q_chatgpt_epoch").value, fact("tr_gpt3_energy").value
+fleets = {"a company": (10_000, 1), "a country": (10_000_000, 1), "the world": (1_000_000_000, 1),
+          "the world, trained weekly": (1_000_000_000, 52)}
+for name, (users, trainings) in fleets.items():
+    fleet = {"users": users, "queries": 5, "wh": wh, "training_mwh": mwh, "trainings": trainings}
+    passed = {level: days_to(level / 100, **fleet) for level in (80, 90, 99)}
+    told = ", ".join(f"{level} % " + (f"after {d} days" if d else "never") for level, d in passed.items())
+    print(f"{name:26s} {told}")
 
 # %% jupyter={"source_hidden": true}
 def fleet_figure(**fleet):
@@ -504,16 +591,17 @@ def fleet_words(**fleet):
 explore(fleet_figure, alt=fleet_words,
         users=slider(1e3, 1e9, 1e8, log=True, label="users per day"),
         queries=slider(1, 50, 5, label="queries per user"),
-        wh=slider(0.01, 10, 0.3, 0.01, log=True, label="Wh per query"),
-        training_mwh=slider(1, 100_000, 1287, 0.05, log=True, label="one training (MWh)"),
+        wh=slider(0.01, 10, wh, 0.01, log=True, label="Wh per query"),
+        training_mwh=slider(1, 100_000, mwh, 0.05, log=True, label="one training (MWh)"),
         trainings=slider(1, 52, 1, label="trainings per year"))
 
 # %% [markdown]
-# Three things to try. Set the users to a small company: training dominates for years. Train every week: the share of
-# inference stops rising. Then set one billion users.
+# Three things to try. Set the users to a small company: training dominates, year after year. Train every week: the share
+# of inference stops rising. Then set one billion users.
 #
-# And the largest service that gave a number: [2.5 billion](#chatgpt_prompts) prompts a day, at the
-# [0.34 Wh](#q_chatgpt_altman) that its head wrote in a blog without a method.
+# And a service whose number of prompts is public: [2.5 billion](#chatgpt_prompts) prompts a day, at the
+# [0.34 Wh](#q_chatgpt_altman) that its head wrote in a blog, without method or boundary. We set it beside GPT-3 for scale
+# only: that is an older model, and its figure includes the building.
 
 # %% tags=["nbval-check-output"]
 per_day = fact("chatgpt_prompts").value * fact("q_chatgpt_altman").to("MWh")
@@ -523,7 +611,8 @@ print(f"{per_day:,.0f} MWh a day: GPT-3's training energy in {gpt3_days:.1f} day
 # %% [markdown]
 # ### And in money?
 #
-# Set the price that you pay, then run the cell again. The price is yours; it is an assumption, not a fact.
+# Set the price that you pay, then run the cell again. The price is yours; it is an assumption, not a fact. A data centre
+# pays another price than a home.
 
 # %%
 price_per_kwh = 0.20  # in your currency: look at your own bill
@@ -535,16 +624,18 @@ for what, mwh in bills.items():
 # %% [markdown]
 # ## What the figures do not say
 #
-# - Our network is tiny. Most of a single query is the work of calling it; in a large model most of it is arithmetic.
-#   The *rule* carries over, the break-even count does not.
+# - Our network is tiny. Most of a single query is the work of calling it; in a large model it is arithmetic and the
+#   reading of weights. The *rule* carries over, the break-even count does not.
 # - We counted neither the making of the machine, nor its idle hours, nor the network.
 # - The energy per query in part seven is one average. Long answers cost many times more: that is lesson 03.
-# - Two of the published numbers have no method behind them. The page of sources says which.
+# - Several published numbers come without a method: the range for GPT-4 and the rumour under it, the shares of two
+#   vendors, the prompt count, and the energy per prompt from a blog.
 #
 # ## What you have seen
 #
 # - Training is a number of queries: in operations, about three for each example that was seen.
-# - Answering overtakes training sooner or later; how soon depends on users, batches, and how often one retrains.
+# - A model trained once is overtaken after enough queries. One that is trained again and again may never be: it depends
+#   on users, batches, and how often one retrains.
 # - A published energy can be rebuilt from its factors, and the number of chips cancels.
 # - A boundary doubles a figure. A percentage means nothing before one knows of what.
 #
@@ -554,7 +645,8 @@ for what, mwh in bills.items():
 
 # %%
 cite("tr_gpt3_energy", "tr_gpt3_flops", "tr_gpt3_rate", "tr_gpt3_chips", "tr_gpt3_power", "tr_gpt3_pue",
-     "tr_gpt4_article", "tr_gpt4_rumour_gpus", "tr_gpt4_rumour_days", "tr_gpt4_rumour_pue", "hw_a100_tdp", "hw_dgx_a100",
-     "tr_bloom_share", "breakeven_bloomz7b", "split_nvidia", "split_patterson_nv", "split_patterson_aws",
+     "tr_gpt4_article", "tr_gpt4_disclosed", "tr_gpt4_server_published", "tr_gpt4_spread", "tr_gpt4_rumour_gpus", "tr_gpt4_rumour_days", "tr_gpt4_rumour_pue", "hw_a100_tdp", "hw_dgx_a100",
+     "tr_bloom_share", "breakeven_bloomz560m", "breakeven_bloomz7b", "strubell", "q_chatgpt_epoch",
+     "split_meta_power_inference", "split_meta_lm_inference", "split_nvidia", "split_patterson_nv", "split_patterson_aws",
      "split_google", "dc_iea_share", "dc_ai_share", "dc_elec_final",
      "dc_iea22_share", "chatgpt_launch", "chatgpt_prompts", "q_chatgpt_altman")
