@@ -21,7 +21,7 @@ from typing import Self
 
 from course_lib.provenance import Component, Provenance, nothing
 from course_lib.readings import Carbon, Idle, Measurement, Reading
-from course_lib.sensors import Sensors, busy_seconds, shared
+from course_lib.sensors import Sensors, busy_seconds, shared, unbroken
 from course_lib.stats import Comparison, mean_interval, ratio_interval, si, verdict
 from course_lib.tables import Table
 
@@ -52,11 +52,17 @@ class Block:
         self.meter, self.name, self.calls, self.read = meter, name, calls, read
 
     def __enter__(self) -> Self:
-        sensors = self.meter._sensors
-        self._refused = sensors.open(self.name) if self.read else "not asked for"
-        if cuda := _cuda():
-            cuda.synchronize()  # work queued before the window is not part of it
-        self._busy, self._cpu, self._start = busy_seconds(), process_time(), perf_counter()
+        self._refused = "not begun"
+        try:
+            with unbroken():
+                self._refused = self.meter._sensors.open(self.name) if self.read else "not asked for"
+            if cuda := _cuda():
+                cuda.synchronize()  # work queued before the window is not part of it
+            self._busy, self._cpu, self._start = busy_seconds(), process_time(), perf_counter()
+        except BaseException:  # interrupted here, `with` calls no __exit__: the sensors must be free again
+            with unbroken():
+                self._refused or self.meter._sensors.close()
+            raise
         return self
 
     def __exit__(self, *exception) -> None:
@@ -64,8 +70,11 @@ class Block:
             if cuda := _cuda():
                 cuda.synchronize()
         finally:
-            seconds, cpu, busy = perf_counter() - self._start, process_time() - self._cpu, busy_seconds()
-            parts = (nothing(self._refused),) if self._refused else self.meter._sensors.close()
+            try:
+                seconds, cpu, busy = perf_counter() - self._start, process_time() - self._cpu, busy_seconds()
+            finally:
+                with unbroken():
+                    parts = (nothing(self._refused),) if self._refused else self.meter._sensors.close()
             if self.meter.ram_watts is not None:
                 parts += (self.meter._ram(seconds),)
             notes = self._notes(seconds, cpu, busy)

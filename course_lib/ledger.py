@@ -63,7 +63,7 @@ def append(kind: str, **data) -> dict:
             if file.tell() and _last_byte(file) != b"\n":
                 line = b"\n" + line  # the line before was cut short: leave it alone and start afresh
             os.write(file.fileno(), line)
-    except (OSError, Timeout) as why:
+    except (OSError, NotImplementedError, Timeout) as why:  # the second: a file system without locks
         print(f"The ledger could not be written ({type(why).__name__}); the lesson goes on without this line.")
     return entry
 
@@ -82,7 +82,7 @@ class Entries(list):
 def read(source: str | Path | None = None) -> Entries:
     """All readable lines of the ledger, or of `source`, as dicts. A line that is not JSON is skipped and counted."""
     entries, file = Entries(), Path(source) if source is not None else path()
-    if not file.exists():
+    if not file.is_file():  # nothing yet, or COURSE_LEDGER names a folder: `append` says so
         return entries
     with open(file, encoding="utf-8", errors="replace") as lines:
         for line in lines:
@@ -91,7 +91,7 @@ def read(source: str | Path | None = None) -> Entries:
                 if entry["schema"] > SCHEMA or entry["kind"] not in KINDS:
                     raise KeyError
                 entries.append(entry)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 entries.skipped += bool(line.strip())
     return entries
 
@@ -115,7 +115,7 @@ def summary():
 
 def save(target: str | Path | None = None) -> None:
     """Copy the ledger to `target`; without one, offer it as a download (on Colab through the browser)."""
-    data = path().read_bytes() if path().exists() else b""
+    data = path().read_bytes() if path().is_file() else b""
     if target is not None:
         Path(target).write_bytes(data)
         print(f"Saved {len(read())} lines.")
@@ -139,7 +139,7 @@ def load(source: str | Path) -> int:
     Raises:
         ValueError: the file does not exist.
     """
-    if not Path(source).exists():
+    if not Path(source).is_file():
         raise ValueError(f"There is no file {Path(source).name!r} here: upload it first, then load it by its name.")
     known = {json.dumps(e, sort_keys=True) for e in read()}
     new = [e for e in read(source) if json.dumps(e, sort_keys=True) not in known]

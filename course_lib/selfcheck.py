@@ -136,8 +136,10 @@ def check(grade_id):
             came = repr(eval(compile(last, "<check>", "eval"), names))
     except NotImplementedError:
         said = "not answered yet. Write your answer in the cell above, run it, then ask again."
-    except NameError as error:
-        said = f"not answered yet: nothing is called {error.name!r}. Run the cells above first."
+    except NameError as error:  # from the check itself: a cell was not run; from inside an answer: a slip there
+        outside = error.__traceback__.tb_next is None or error.__traceback__.tb_next.tb_next is None
+        said = (f"not answered yet: nothing is called {error.name!r}. Run the cells above first." if outside
+                else f"your answer raised {type(error).__name__}: {error}")
     except Exception as error:  # noqa: BLE001 - whatever a learner's code may raise
         said = f"your answer raised {type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
     else:

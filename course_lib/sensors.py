@@ -10,8 +10,10 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import tempfile
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from math import isfinite
 from time import perf_counter
@@ -89,6 +91,22 @@ def judge(component: Component, kwh: float | None, seconds: float) -> Component:
     return nothing(why, component.name, component.better)
 
 
+@contextmanager
+def unbroken():
+    """Ctrl-C and "interrupt kernel" wait until the end: inside codecarbon they would leave its locks locked."""
+    if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGINT)):
+        yield
+        return
+    came, kept = [], signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, lambda *args: came.append(args))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, kept)
+        if came:
+            kept(*came[0])
+
+
 class Sensors:
     """One tracker and its windows, one at a time. Lessons get the process-wide one through `shared()`."""
 
@@ -121,8 +139,10 @@ class Sensors:
             if self.tracker is None:
                 raise RuntimeError(self.failure)
             self.tracker.start_task()
-        except Exception as error:  # noqa: BLE001 - a sensor never raises
+        except BaseException as error:  # a sensor never raises; an interrupt goes on, and leaves the sensors free
             self._lock.release()
+            if not isinstance(error, Exception):
+                raise
             return self.failure or f"codecarbon could not begin ({type(error).__name__}: {error})"
         return ""
 

@@ -57,7 +57,7 @@ class Prediction:
         self.key, self.question, self.guess, self.unit = key, question, guess, unit
         self._control, self._button = control, w.Button(description="This is my prediction", button_style="primary")
         self._button.layout.width = "16em"
-        self._said, self._fixed = w.HTML(), False
+        self._said, self._fixed, self._skipped = w.HTML(), False, False
         self._button.on_click(lambda _: self._commit())
         text = w.HTML(f"<b>Predict.</b> {html.escape(question)}")
         self.widget = w.VBox([text, control, self._button, self._said])
@@ -69,8 +69,8 @@ class Prediction:
 
     @property
     def answered(self) -> bool:
-        """True once the learner pressed the button or moved the control away from the guess."""
-        return self._fixed or self.value != self.guess
+        """True once the learner pressed the button or moved the control away from the guess, before any result."""
+        return not self._skipped and (self._fixed or self.value != self.guess)
 
     def _commit(self, said="Noted. Now measure."):
         self._fixed = True
@@ -80,6 +80,7 @@ class Prediction:
     def reveal(self, actual, unit=None):
         """Show prediction and result side by side, name the gap, and write both into the ledger."""
         answered = self.answered
+        self._skipped = not answered  # a second reveal must not take the stated guess for an answer
         if not answered:
             who = f"No prediction was made; the stated guess was {self._text(self.guess)}."
             said = "Skipped: the stated guess stood in."

@@ -5,10 +5,14 @@ notebook is run and saved. So each check cell is taken from the untouched copy i
 and expected output, and only the value it shows is compared: printing costs nothing.
 """
 
+from pathlib import Path
+
 import nbformat
 import pytest
 
 from course_lib.selfcheck import expected_text, pristine
+
+HERE = Path(__file__).parent
 
 
 def _shown(outputs):
@@ -21,7 +25,7 @@ def _shown(outputs):
 def pytest_collection_modifyitems(items):
     released = {name: (file, cell) for name, (file, cell) in pristine().items()
                 if cell["metadata"]["nbgrader"]["grade"]}
-    here = [item for item in items if hasattr(item, "cell") and "exercises" in item.path.parts]
+    here = [item for item in items if hasattr(item, "cell") and item.path.is_relative_to(HERE)]
     for path in {item.path for item in here}:
         found = {}
         for item in (item for item in here if item.path == path):

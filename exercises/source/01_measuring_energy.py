@@ -224,8 +224,10 @@ rounded([three_way(*case) for case in cases + edges])
 # %% [markdown]
 # ## Done?
 #
-# Save the notebook. For a check of everything at once, type in the course folder:
+# Save the notebook. To run all the checks that you see at once, type in the course folder:
 #
 # ```
 # .venv/bin/pytest --nbval-lax exercises/01_measuring_energy.ipynb
 # ```
+#
+# They give a third of the points. The others come from checks with other numbers.

@@ -41,8 +41,11 @@
 # ## How to run a lesson
 #
 # Click on a cell and press Shift + Enter: the cell runs, and the next one is selected. Run the cells in order.
-# The first code cell makes sure that the course's small library is there. On Colab it installs it; elsewhere it does nothing.
+# The first code cell makes sure that the course's small library is there. On Colab it installs it; elsewhere it only looks.
 # Cells that only draw a picture are folded; a click on the three dots opens them.
+#
+# **You see results already:** they come from our machine. Choose *Edit → Clear Outputs of All Cells*, then run the cells one
+# by one: the sliders appear when a cell runs. Do not use *Run All*: it skips your predictions.
 
 # %% tags=["setup"]
 import importlib.util, sys
@@ -74,7 +77,7 @@ from course_lib.widgets import choice, explore, predict, slider
 setup.check()
 
 # %% [markdown]
-# The row about *energy sensors* matters most. Many machines cannot measure their own energy: on a rented machine
+# The row about *sensors* matters most. Many machines cannot measure their own energy: on a rented machine
 # (Colab, Binder) the sensor is hidden, and on a laptop it is often locked. The course works there too. It then counts
 # what can be counted, and says so.
 #
@@ -184,10 +187,11 @@ requests = {**tasks, "ask a chatbot": "q_gemini"}
 def day_figure(task, times):
     charge = fact("ph_charge").to("Wh")
     fig, ax = plots.figure("What does a day of requests take?", "energy in a day (Wh)", "what", height=2.6)
-    plots.bars(ax, [f"{times} times: {task}", "charging a phone once"], [times * fact(requests[task]).value, charge],
+    wh = [times * fact(requests[task]).value, charge]
+    plots.bars(ax, [f"{times} times: {task}", "charging a phone once"], wh, texts=[f"{x:,.3g} Wh" for x in wh],
                horizontal=True)
     ax.set_xscale("log")
-    ax.set_xlim(1e-3, 1e4)
+    ax.set_xlim(1e-3, 1e5)
     return fig
 
 
@@ -240,6 +244,9 @@ else:
 meter.sources
 
 # %% [markdown]
+# **CPU time** adds up the time of all busy cores: two cores busy for three seconds make six. So it can be longer than the
+# clock.
+#
 # If your label is *modelled*: the joules are CPU time, multiplied by a number from a table. That is fit for comparing two
 # programs on one machine. It is not fit for saying how much energy your machine used. The last column says what you
 # could do for a better label.
@@ -260,7 +267,8 @@ print(f"operations in the first reading: {work:,} FLOPs")
 ledger.summary()
 
 # %% [markdown]
-# Two of the article's claims now have your verdict. How many are there?
+# Two of the article's claims now have a verdict, written by the code. Do you agree? Change the word, and run the cell again.
+# How many claims are there?
 
 # %% tags=["nbval-check-output"]
 claims = all_claims().values()
@@ -288,7 +296,7 @@ for kind in ("measured here", "checked against sources", "not checkable"):
 # - Training, fine-tuning and inference are three different things; energy and power are two.
 # - "Energy intensive" needs a denominator.
 #
-# **Next: lesson 01**, where one tool reaches three different conclusions.
+# **Next: lesson 01**, where you test a meter before you trust it.
 #
 # ## Sources
 

@@ -27,10 +27,13 @@
 #
 # - measure a piece of code with a spread, and say how many repeats a conclusion needs;
 # - test your own measurement on a case where the answer is known: the same code on both sides;
-# - make one tool give three different conclusions, and explain each;
-# - recognise a published energy that is only a product of two numbers.
+# - explain how the setting of a tool changes its conclusion;
+# - say how a published energy was obtained.
 #
 # **You need** about 45 minutes, at most 60 seconds of computing and 1,000 MB of memory.
+#
+# **You see results already:** they come from our machine. Choose *Edit → Clear Outputs of All Cells*, then run the cells one
+# by one. Do not use *Run All*: it skips your predictions.
 #
 # **Claim of the article:** A1. **Before:** lesson 00. **After:** exercise 01.
 
@@ -40,6 +43,8 @@ if importlib.util.find_spec("course_lib") is None:
     sys.exit("course_lib is missing: in the course folder type  make lab  or  pip install .")
 
 # %%
+import textwrap
+
 import torch
 
 from course_lib import plots
@@ -74,7 +79,7 @@ claim("A1").card()
 
 # %%
 guess_price = predict(
-    "01-price-of-a-flop", "The smallest product against the largest: what does one FLOP cost in it?",
+    "01-price-of-a-flop", "Compared with the largest product, one FLOP in the smallest one costs…",
     options=["less", "the same", "up to ten times as much", "more than ten times as much"], guess="the same",
 )
 guess_price
@@ -102,8 +107,12 @@ meter = Meter()
 meter.sources
 
 # %% [markdown]
-# `meter.measure` calls the function again and again, in groups that are long enough for the clock. It stops when the
-# interval around the mean is narrow, or it says that it did not get there.
+# `meter.measure` calls the function again and again, in groups that are long enough for the clock. One such group is a
+# *window*, and one window is one repeat. It stops when the 95 % interval of the mean is narrow. The column *goal reached*
+# says whether it got there.
+#
+# (In short windows the tool under the meter also counts some of its own work. So joules over CPU time comes out a few
+# percent above the watts of its table.)
 
 # %%
 ladder = {}
@@ -129,6 +138,8 @@ def price_figure():
     plots.lines(ax, sizes, {"matrix product": list(per_million.values())}, spread={"matrix product": half})
     ax.set(xscale="log", yscale="log")
     ax.set_xticks(sizes, sizes, minor=False)
+    for n, y in per_million.items():
+        ax.annotate(f"{y:,.2g}" if y < 100 else f"{y:,.0f}", (n, y), (6, 6), textcoords="offset points")
     return fig
 
 # %%
@@ -200,7 +211,7 @@ def repeats_figure(n):
     ax.plot(range(1, n + 1), relative[:n], "o", color=plots.OKABE_ITO[0], label="windows used")
     ax.axhline(mean, color=plots.OKABE_ITO[1], label="mean")
     ax.axhspan(mean - half, mean + half, color=plots.OKABE_ITO[1], alpha=0.2, label="95 % interval")
-    ax.set_ylim(0.95 * min(relative), 1.05 * max(relative))
+    ax.set_ylim(min(0.95 * min(relative), mean - half), max(1.05 * max(relative), mean + half))
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4)
     return fig
 
@@ -217,12 +228,15 @@ explore(repeats_figure, alt=repeats_words, n=slider(2, 40, 3, label="repeats use
 # The band is made by a rule. If the windows were independent, ninety-five of a hundred such bands would hold the mean of
 # very many windows. Single windows may well lie outside it, and neighbours are seldom quite independent.
 #
-# Two different errors hide behind "plus or minus". **Repeatability** is the band above: it shrinks with repeats.
+# Two different errors hide behind "plus or minus". **Repeatability** is the band above. If the windows are
+# independent it shrinks, on the whole, with repeats. Find a place where it grows, or where a narrow band misses the mean
+# of all: there the machine itself changed. Repeats taken close together do not see that.
+#
 # **Accuracy** is the distance from the truth: no repeat can shrink it. A clock that is an hour late repeats perfectly.
 
 # %%
-print(windows.provenance.meaning)
-print(windows.provenance.accuracy)
+for sentence in (windows.provenance.meaning, windows.provenance.accuracy):
+    print(textwrap.fill(sentence, 96))
 
 # %% [markdown]
 # ## Part three: a test with a known answer
@@ -279,14 +293,22 @@ real = meter.compare(work, twice, window=0.05, names=("one product", "two produc
 real
 
 # %% tags=["nbval-check-output"]
-print("one product against two:", real.verdict)
+lower = {"a lower": "one product is lower", "b lower": "two products are lower"}
+print(lower.get(real.verdict, real.verdict))
 
 # %% [markdown]
-# ## Part four: one tool, three conclusions
+# ## Part four: two threads or one?
 #
 # Where no counter can be read, tools multiply. The tool under our meter, codecarbon, knows two ways of doing it, and a
 # constant for memory on top. We take the formulas of its version in use here and put in one idealised piece of work:
-# four seconds on one thread, or two seconds on two threads. (Our meter uses the one called *process*.)
+# four seconds on one thread, or two seconds on two threads.
+#
+# The tool takes a number of watts for the processor from a table. *Load* is the busy threads over the cores: a half, then
+# one. Its settings are:
+#
+# - **process**: `watts × load × time` (our meter uses this one);
+# - **machine**: `watts × (0.1 + 0.9 × load³) × time`;
+# - **machine + RAM**: the same, and `watts of the memory × time`.
 #
 # **Predict**, before you look: which way of running it is greener?
 
@@ -326,30 +348,35 @@ words = {"lower" if r < 0.95 else "higher" if r > 1.05 else "equal" for _, _, r 
 guess_threads.reveal("all three, it depends on a setting" if len(words) == 3 else words.pop())
 
 # %% [markdown]
-# None of the three is a lie. Each is a formula: one bends with the load, one adds a clock, one is a straight line. But
-# a report that prints only the last digit hides which formula was chosen.
+# None of the three is a lie; each is a formula. *Process* is proportional to load times time, so half the time at double
+# load is equal. *Machine* grows with the cube of the load, so full load costs more. With *RAM*, a constant runs as long as
+# the program does, so finishing early wins. A report that prints only the joules hides which formula was chosen.
 #
 # ### The constant for memory
 #
 # The tool sets [5](#cc_ram) watts for each memory module, whether it works or not, and at least
-# [10 W](#cc_ram_min_x86) on a PC. Move the slider to zero watts: the middle bar equals the first. Then raise it: the bar
-# falls below the dashed line, and the program has not changed.
+# [10 W](#cc_ram_min_x86) on a PC. Move the memory to zero watts, then raise it. At which point does two threads become
+# the greener choice? The program has not changed.
 
 # %% jupyter={"source_hidden": true}
 def constant_figure(tdp, ram):
-    result = conclusions(tdp, ram)
-    fig, ax = plots.figure("Which way of running is greener, according to the tool?", "setting of the tool",
-                           "two threads over one (ratio)")
-    ratios = [ratio for _, _, ratio in result.values()]
-    plots.bars(ax, list(result), ratios, texts=[f"{r:.2f}" for r in ratios])
-    ax.axhline(1, color="black", linestyle="--")
-    ax.set_ylim(0, 3)
+    cpu = [c.joules for c in conclusions(tdp, ram)["machine"][:2]]
+    memory = [ram * seconds, ram * seconds / 2]
+    fig, ax = plots.figure("How much of the stated energy is the constant for memory?", "stated energy (J)",
+                           "way of running", height=2.6)
+    names = ["one thread", "two threads"]
+    ax.barh(names, cpu, color=plots.OKABE_ITO[0], edgecolor="black", label="CPU (modelled)")
+    ax.barh(names, memory, left=cpu, color=plots.OKABE_ITO[5], edgecolor="black", hatch="///", label="memory (assumed)")
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1.35 * max(c + m for c, m in zip(cpu, memory)))
+    ax.legend(loc="center right")
     return fig
 
 
 def constant_words(tdp, ram):
-    told = ", ".join(f"{name} {ratio:.2f}" for name, (_, _, ratio) in conclusions(tdp, ram).items())
-    return f"Energy of two threads over one thread, by setting of the tool: {told}. A dashed line marks equality."
+    one, two, ratio = conclusions(tdp, ram)["machine + RAM"]
+    return (f"Two bars, each the modelled CPU and the assumed memory. One thread: {one.joules:,.0f} J, of which "
+            f"{ram * seconds:,.0f} J memory. Two threads: {two.joules:,.0f} J, {ratio:.2f} times as much.")
 
 # %%
 explore(constant_figure, alt=constant_words,
@@ -359,9 +386,10 @@ explore(constant_figure, alt=constant_words,
 # %% [markdown]
 # Our meter leaves the constant out, unless you ask for it, and then shows it on a line of its own, labelled *assumed*.
 #
-# ## Part five: a published product
+# ## Part five: a published energy
 #
-# The makers of BLOOM published the energy of their training run. How was it obtained?
+# The makers of BLOOM, a large language model, published the energy of their training run. How was it obtained? (An A100 and
+# a V100 are two generations of GPU. The power on a data sheet, the TDP, is a design limit, not what a chip drew.)
 
 # %%
 guess_bloom = predict(
@@ -397,19 +425,18 @@ guess_bloom.reveal("hours times a number from a data sheet" if exact else "count
 # %% tags=["nbval-check-output"]
 chip_seconds = fact("tr_gpt3_flops").value / fact("tr_gpt3_rate").to("FLOP/s")
 pue = fact("tr_gpt3_pue").value
-watts = {
-    "measured, chip and share of server": fact("tr_gpt3_power").value,
-    "data sheet, chip alone": fact("hw_v100_tdp").value,
-}
-mwh = {how: convert(chip_seconds * w * pue, "J", "MWh") for how, w in watts.items()}
-for how, w in watts.items():
-    print(f"{how:35s} {w:.0f} W: {mwh[how]:,.0f} MWh")
-
-apart = abs(mwh["measured, chip and share of server"] / fact("tr_gpt3_energy").value - 1)
+measured, sheet = fact("tr_gpt3_power").value, fact("hw_v100_tdp").value
+rebuilt = convert(chip_seconds * measured * pue, "J", "MWh")
+apart = abs(rebuilt / fact("tr_gpt3_energy").value - 1)
+print(f"measured, with its share of the server: {measured:.0f} W; data sheet, chip alone: {sheet:.0f} W")
+print(f"the data sheet would give {sheet / measured:.0%} of the energy")
+print("the published energy follows from its factors to one percent:", apart < 0.01)
 verdict("A1", "supported" if apart < 0.01 else "contested",
         "it is a calculation from a measured rate and a measured power, and it can be repeated")
 
 # %% [markdown]
+# Lesson 02 rebuilds that number, factor by factor.
+#
 # ## What the figures do not say
 #
 # - CPU time is not energy. A core that waits for memory draws less than one that multiplies, at the same CPU time.

@@ -28,10 +28,13 @@
 #
 # - say what training and answering cost for a network that you trained yourself, in operations and in energy;
 # - find the number of queries at which answering overtakes training, with its interval;
-# - rebuild a published training energy from its factors, and say which factor cancels out;
+# - rebuild a published training energy from its factors, and say which of them matter;
 # - take apart a range without a source, and a percentage that changed its meaning on the way.
 #
 # **You need** about 45 minutes, at most 60 seconds of computing and 1,000 MB of memory. No GPU, no download.
+#
+# **You see results already:** they come from our machine. Choose *Edit → Clear Outputs of All Cells*, then run the cells one
+# by one. Do not use *Run All*: it skips your predictions.
 #
 # **Claims of the article:** A1 to A6, B3, B7, B8, B9. **Before:** lesson 01. **After:** exercise 02.
 
@@ -95,7 +98,7 @@ for name in ("train", "val", "test"):
 
 # %% [markdown]
 # **The stated goal:** train until the network reads nearly all of the validation images, then check it once on test
-# images that it has never seen.
+# images that it has never seen. (The bar stops early: that is where the goal is reached.)
 
 # %%
 def train_once(seed=0, progress=False):
@@ -146,7 +149,8 @@ print(f"one training = {min(in_queries):,.0f} to {max(in_queries):,.0f} queries,
 #
 # That was in operations. A computer also has to fetch, call, wait and look up. We train several times, with another seed
 # each time, and we ask many times. Each measurement is repeated until its interval is narrow; the last column says
-# whether it got there. A query comes alone, as from one user, or in a batch, as on a busy server.
+# whether it got there. A query comes alone, as from one user, or in a batch, as on a busy server. The training that we
+# measure includes building the network and the check on validation images; the count in FLOPs does not.
 
 # %%
 meter = Meter()
@@ -174,11 +178,12 @@ Table(
 
 # %% [markdown]
 # Read the label beside each joule. Where it says *modelled*, the joules are the CPU time multiplied by a number from
-# a table: they cannot tell you more than the CPU time does. Lesson 01 showed why.
+# a table: they cannot tell you more than the CPU time does.
 #
 # Now the break-even count, in the quantity that the meter went by. Both sides have an interval, and we join them in the
 # most careful way: the lowest training over the dearest query, and the reverse. So the range is wider than a 95 %
-# interval would be. It holds the noise of this machine and the luck of the seed.
+# interval would be. It holds the noise of this minute and the luck of the seed, not another day or another machine. We
+# print two digits: more would be invented.
 
 # %%
 def break_even(training, query, queries_per_call=1):
@@ -188,11 +193,16 @@ def break_even(training, query, queries_per_call=1):
     return middle, low / q_high * queries_per_call, high / q_low * queries_per_call
 
 
+def about(x):
+    return f"{float(f'{x:.2g}'):,.0f}"
+
+
 for name, result in {
     "alone": break_even(training, single),
     "in batches of 256": break_even(training, batched, 256),
 }.items():
-    print(f"asked {name}: {result[0]:,.0f} queries ({result[1]:,.0f} to {result[2]:,.0f}), in {training.unit}")
+    middle, low, high = map(about, result)
+    print(f"asked {name}: {middle} queries ({low} to {high}), by {training.unit}")
 
 # %%
 guess_break_even.reveal(break_even(training, single)[0])
@@ -207,10 +217,9 @@ def growth_figure():
         look = {**plots.series(i), "marker": ""}
         ax.plot(queries, [m.mean / n * q for q in queries], label=name, **look)
         ax.fill_between(queries, [low / n * q for q in queries], [high / n * q for q in queries], color=look["color"], alpha=0.3)
-        crossing, *_ = break_even(training, m, n)
-        ax.annotate(f"{crossing:,.0f}", (crossing, training.mean), (0, -24), textcoords="offset points", fontweight="bold")
     ax.axhspan(*training.interval, color="black", alpha=0.3, label="training, once (95 % interval)")
-    ax.axvline(guess_break_even.value, color="black", linestyle=":", label="your prediction, asked alone")
+    whose = "your prediction" if guess_break_even.answered else "stated guess"
+    ax.axvline(guess_break_even.value, color="black", linestyle=":", label=f"{whose}, asked alone")
     ax.set(xscale="log", yscale="log")
     ax.legend()
     return fig
@@ -256,8 +265,7 @@ verdict("B9", "supported" if cheaper > 2 else "contested",
 # %% [markdown]
 # ## Part two: is training one-off?
 #
-# Our recipe worked at once. Whoever looks for a recipe trains many times. The makers of BLOOM published the energy that
-# their GPUs took over the whole project, not only in the last run. (It is data-sheet power times hours: see lesson 01.)
+# The makers of BLOOM published the energy that their GPUs took over the whole project, not only in the last run. (It is data-sheet power times hours: see lesson 01.)
 
 # %%
 guess_share = predict(
@@ -278,6 +286,8 @@ verdict("B8", "supported" if final_share > 90 else "contested",
         "a released version is trained once, but finding it takes many runs, and the next starts again")
 
 # %% [markdown]
+# Our recipe worked at once. Whoever looks for a recipe trains many times.
+#
 # ## Part three: the most quoted number
 #
 # The article gives GPT-3's training energy as [1,287 MWh](#tr_gpt3_energy).
@@ -286,7 +296,9 @@ verdict("B8", "supported" if final_share > 90 else "contested",
 claim("A1").card()
 
 # %% [markdown]
-# Nobody read that number off a meter. It was calculated, and we can calculate it again. These are the factors.
+# Nobody read that number off a meter. It was calculated, and we can calculate it again. These are the factors. (The last
+# one, PUE, is the overhead of the building: all the electricity that enters the data centre, divided by what reaches the
+# computers.)
 
 # %%
 factors = ["tr_gpt3_flops", "tr_gpt3_rate", "tr_gpt3_chips", "tr_gpt3_power", "tr_gpt3_pue"]
@@ -302,10 +314,6 @@ guess_factor = predict(
     guess="rate of one chip",
 )
 guess_factor
-
-# %% [markdown]
-# The overhead of the building is called PUE: all the electricity that enters the data centre, divided by what reaches
-# the computers.
 
 # %% tags=["nbval-check-output"]
 def training_energy_mwh(chips):
@@ -367,7 +375,8 @@ print(f"one GPU alone {gpu_kw * 1000:.0f} W, its share of a server {server_kw * 
 print(f"building: times {pue}")
 
 # %% [markdown]
-# Both powers are from data sheets: the most that chip and server may draw. Nobody measured them in this training.
+# Both powers are from data sheets: the most that chip and server may draw, all the time. Nobody measured them in this
+# training. So all three results are upper values, for the rumour.
 
 # %% tags=["nbval-check-output"]
 boundaries = {
@@ -393,7 +402,10 @@ def boundary_figure(gpus, days, pue):
     powers = [gpu_kw, server_kw, server_kw * pue]
     plots.bars(ax, names, [gpus * kw * days * 24 / 1000 for kw in powers], horizontal=True)
     ax.axvspan(claimed.low, claimed.high, color="black", alpha=0.15, zorder=0, label="the article's range")
-    ax.set_xlim(0, 100_000)
+    mwh = [gpus * kw * days * 24 / 1000 for kw in powers]
+    for i, value in enumerate(mwh):
+        ax.annotate(f"{value:,.0f}", (value, i), (5, -4), textcoords="offset points")
+    ax.set_xlim(0, max(60_000, 1.3 * max(mwh)))
     ax.legend(loc="upper right")
     return fig
 
@@ -484,7 +496,7 @@ verdict("A6", "misattributed", "the cited study relays these shares and measures
 claim("B3").card()
 
 # %% [markdown]
-# A share is not a trend. Take two invented services: one doubles each year, one shrinks. Look at their shares.
+# A share is not a trend. Take two invented services: one doubles each year, one halves. Look at their shares.
 
 # %% tags=["nbval-check-output"]
 for name, growth in {"doubling each year": 2.0, "halving each year": 0.5}.items():
@@ -497,6 +509,9 @@ verdict("B3", "misattributed", "the same share goes with growth and with decline
 # %% [markdown]
 # One more sentence about the two words. The article says that a service by OpenAI led researchers to tell training from
 # inference. When did that service open, and when was the distinction made?
+
+# %%
+claim("B7").card()
 
 # %% tags=["nbval-check-output"]
 earlier, opened = fact("strubell").year, fact("chatgpt_launch").year
@@ -549,10 +564,10 @@ verdict("A3", "supported" if low <= older.value <= high else "misattributed",
 # GPT-3's, some years older: a mixed fleet, for practice.
 
 # %%
-def inference_share(day, users, queries, wh, training_mwh, trainings):
-    """Share of inference in all energy after `day` days, with `trainings` full trainings a year."""
+def inference_share(day, users, queries, wh, training_mwh, retrainings):
+    """Share of inference in all energy after `day` days, with `retrainings` full trainings a year."""
     served = users * queries * wh * day / 1e6
-    trained = training_mwh * max(1, trainings * day / 365)
+    trained = training_mwh * (1 + retrainings * day / 365)
     return served / (served + trained)
 
 
@@ -562,17 +577,18 @@ def days_to(share, **fleet):
 
 # %% tags=["nbval-check-output"]
 wh, mwh = fact("q_chatgpt_epoch").value, fact("tr_gpt3_energy").value
-fleets = {"a company": (10_000, 1), "a country": (10_000_000, 1), "the world": (1_000_000_000, 1),
-          "the world, trained weekly": (1_000_000_000, 52)}
-for name, (users, trainings) in fleets.items():
-    fleet = {"users": users, "queries": 5, "wh": wh, "training_mwh": mwh, "trainings": trainings}
+fleets = {"a company": (10_000, 0), "a country": (10_000_000, 0), "the world": (1_000_000_000, 0),
+          "a country, trained weekly": (10_000_000, 52)}
+for name, (users, retrainings) in fleets.items():
+    fleet = {"users": users, "queries": 5, "wh": wh, "training_mwh": mwh, "retrainings": retrainings}
     passed = {level: days_to(level / 100, **fleet) for level in (80, 90, 99)}
     told = ", ".join(f"{level} % " + (f"after {d} days" if d else "never") for level, d in passed.items())
     print(f"{name:26s} {told}")
 
 # %% jupyter={"source_hidden": true}
 def fleet_figure(**fleet):
-    fig, ax = plots.figure("When does inference dominate the energy?", "days in service", "share of inference (%)")
+    fig, ax = plots.figure("When does inference dominate the energy?", "days in service", "share of inference (%)",
+                           height=3.0)
     days = [round(10 ** (i / 20)) for i in range(72)]
     ax.plot(days, [100 * inference_share(d, **fleet) for d in days], color=plots.OKABE_ITO[0], label="this fleet")
     for i, level in enumerate((80, 90, 99), start=1):
@@ -589,15 +605,15 @@ def fleet_words(**fleet):
 
 # %%
 explore(fleet_figure, alt=fleet_words,
-        users=slider(1e3, 1e9, 1e8, log=True, label="users per day"),
+        users=slider(1e3, 1e9, 1e7, log=True, label="users per day"),
         queries=slider(1, 50, 5, label="queries per user"),
         wh=slider(0.01, 10, wh, 0.01, log=True, label="Wh per query"),
         training_mwh=slider(1, 100_000, mwh, 0.05, log=True, label="one training (MWh)"),
-        trainings=slider(1, 52, 1, label="trainings per year"))
+        retrainings=slider(0, 52, 0, label="retrainings per year"))
 
 # %% [markdown]
-# Three things to try. Set the users to a small company: training dominates, year after year. Train every week: the share
-# of inference stops rising. Then set one billion users.
+# Three things to try. Set the users to a small company: training dominates, year after year. Go back, then train again every
+# week: the share of inference stops rising. Then set one billion users, with no retraining.
 #
 # And a service whose number of prompts is public: [2.5 billion](#chatgpt_prompts) prompts a day, at the
 # [0.34 Wh](#q_chatgpt_altman) that its head wrote in a blog, without method or boundary. We set it beside GPT-3 for scale
