@@ -16,7 +16,7 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 LESSON := notebooks/00_start_here.ipynb
 export REPO
 
-.PHONY: help lab test check notebooks bench links clean venv torch install-lab install-test
+.PHONY: help lab test check notebooks bench links clean author venv torch install-lab install-test
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -49,7 +49,12 @@ check: install-test
 	@$(PY) -m ruff check .
 	@$(PY) -m pytest tests -m 'not slow' $(PYTEST_ARGS)
 
-notebooks: install-lab
+# Sources, and the commands that work on them, are not in the copy that a class gets.
+author:
+	@test -d course_lib/classroom || { echo "make notebooks and make links belong to the author's copy of the course;" \
+	  'this copy has no sources.'; exit 1; }
+
+notebooks: author install-lab
 	@echo 'notebooks: building the lessons whose source changed'
 	@$(PY) -m course_lib.classroom.cli build
 
@@ -57,7 +62,7 @@ bench: install-test
 	@ls benchmarks/*.py >/dev/null 2>&1 || { echo 'benchmarks/ holds no benchmark yet: nothing was run.'; exit 1; }
 	@for file in benchmarks/*.py; do echo "bench: $$file"; $(PY) "$$file" || exit 1; done
 
-links: install-lab
+links: author install-lab
 	@test -n "$$REPO" || { echo 'links: say which repository, for example `make links REPO=owner/name`.'; exit 1; }
 	@$(PY) -m course_lib.classroom.cli links "$$REPO"
 
@@ -110,9 +115,13 @@ torch: venv
 
 # The stamp holds what was installed, from which files, in which folder. Contents, not file times, which are
 # arbitrary in a fresh clone. What `make test` installs is enough for `make lab`, too.
+# JupyterLab's question whether it may fetch news would cover the lesson; who wants the news changes it in Settings.
+SETTINGS := .venv/share/jupyter/lab/settings
+NO_NEWS := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
 install-lab: EXTRAS := lab,classroom,deploy
 install-test: EXTRAS := lab,classroom,deploy,test
 install-lab install-test: torch
+	@file=$(SETTINGS)/overrides.json; test -f $$file || { mkdir -p $(SETTINGS) && echo '$(NO_NEWS)' > $$file; }
 	@mark="$$(cat pyproject.toml constraints.txt | cksum) in $$(pwd -P):"; \
 	case "$$(cat .venv/installed 2>/dev/null)" in "$$mark $(EXTRAS)"|"$$mark $(EXTRAS),test") exit 0;; esac; \
 	echo 'install: the course and its packages, in the versions of constraints.txt (a minute or two)'; \

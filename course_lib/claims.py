@@ -78,7 +78,7 @@ def _claim(id: str, article: str, row: dict) -> Claim:
 
 def claim(id: str) -> Claim:
     """The claim `id`, for example "A1". Raises UnknownId (a KeyError) naming the nearest ids."""
-    if id not in all_claims():
+    if not isinstance(id, str) or id not in all_claims():
         raise nearest(id, all_claims(), "a claim")
     return all_claims()[id]
 
@@ -110,7 +110,8 @@ def scoreboard(reveal: bool = False):
     from course_lib import ledger
     from course_lib.tables import Table
 
-    mine = {e.get("claim"): e.get("word") for e in ledger.read() if e["kind"] == "verdict"}
+    mine = {e["claim"]: e.get("word") for e in ledger.read()
+            if e["kind"] == "verdict" and isinstance(e.get("claim"), str)}
     rows = [(c.id, c.quote, mine.get(c.id) or "-", c.sources_say if reveal or c.id in mine else "-", c.kind,
              ", ".join(c.lessons)) for c in all_claims().values()]
     columns = ("claim", "the article says", "your verdict", "the sources say", "how it is decided", "lesson")

@@ -16,13 +16,14 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from numbers import Integral
 from time import perf_counter, process_time
 from typing import Self
 
 from course_lib.provenance import Component, Provenance, nothing
 from course_lib.readings import Carbon, Idle, Measurement, Reading
 from course_lib.sensors import Sensors, busy_seconds, shared, unbroken
-from course_lib.stats import Comparison, mean_interval, ratio_interval, si, verdict
+from course_lib.stats import Comparison, mean_interval, ratio_interval, real, si, verdict
 from course_lib.tables import Table
 
 __all__ = ["Carbon", "Comparison", "Component", "Idle", "Measurement", "Meter", "Provenance", "Reading"]
@@ -99,7 +100,7 @@ class Meter:
     """
 
     def __init__(self, *, ram_watts: float | None = None, tracker_factory: Callable | None = None):
-        _need(ram_watts is None or 0 < ram_watts < 1e5,
+        _need(ram_watts is None or 0 < real(ram_watts) < 1e5,
               f"ram_watts is {ram_watts!r}: give watts above 0, or None to leave RAM out")
         self.ram_watts, self._sensors = ram_watts, Sensors(tracker_factory) if tracker_factory else shared()
 
@@ -125,7 +126,7 @@ class Meter:
         return sensed if len(sensed) == len(parts) or _cuda() else ()
 
     def _window(self, sensed, window) -> float:
-        _need(window is None or (not isinstance(window, bool) and 0 < window < 3600),
+        _need(window is None or 0 < real(window) < 3600,
               f"window is {window!r}: give seconds above 0, such as 0.2, or leave it out")
         return window or (GPU_WINDOW if "GPU" in sensed else COUNTER_WINDOW if sensed else CPU_WINDOW)
 
@@ -169,9 +170,9 @@ class Meter:
         `window`: seconds per window; `min_n` to `max_n` windows. Raises ValueError for a value out of range
         and for a function too fast to fill a window.
         """
-        _need(not isinstance(rel, (bool, str)) and 0 < rel <= 1,
-              f"rel is {rel!r}: give a share above 0 and up to 1, such as 0.05 for 5 %")
-        _need(2 <= min_n <= max_n, f"min_n is {min_n!r} and max_n {max_n!r}: give 2 <= min_n <= max_n")
+        _need(0 < real(rel) <= 1, f"rel is {rel!r}: give a share above 0 and up to 1, such as 0.05 for 5 %")
+        _need(2 <= real(min_n, Integral) <= real(max_n, Integral),
+              f"min_n is {min_n!r} and max_n {max_n!r}: give whole numbers with 2 <= min_n <= max_n")
         sensed, name = self._sensed(), name or getattr(fn, "__name__", "fn")
         calls, readings, notes = self._calls(fn, self._window(sensed, window), sensed), [], []
         while len(readings) < max_n:
@@ -215,9 +216,8 @@ class Meter:
 
         Raises ValueError for a value out of range and for a function too fast to fill a window.
         """
-        _need(not isinstance(margin, (bool, str)) and 0 < margin < 1,
-              f"margin is {margin!r}: give a share between 0 and 1, such as 0.05 for 5 %")
-        _need(isinstance(pairs, int) and pairs >= 2, f"pairs is {pairs!r}: give a whole number of 2 or more")
+        _need(0 < real(margin) < 1, f"margin is {margin!r}: give a share between 0 and 1, such as 0.05 for 5 %")
+        _need(real(pairs, Integral) >= 2, f"pairs is {pairs!r}: give a whole number of 2 or more")
         sensed = self._sensed()
         window = self._window(sensed, window)
         each = sorted(self._calls(fn, window, sensed) for fn in (a, b))
@@ -236,11 +236,12 @@ class Meter:
 
     def aa_control(self, fn, n=10, margin=0.05, window=0.05, pairs=8) -> list[Comparison]:
         """`n` comparisons of `fn` with itself. Every verdict but "not distinguishable" is a false one."""
+        _need(real(n, Integral) >= 1, f"n is {n!r}: give a whole number of 1 or more")
         return [self.compare(fn, fn, margin, pairs, window, ("this code", "the same code")) for _ in range(n)]
 
     def idle(self, seconds: float = 5.0) -> Idle:
         """Watts of the sensed components while this program sleeps, from five windows over `seconds`."""
-        _need(0 < seconds < 3600, f"seconds is {seconds!r}: give seconds above 0 and under an hour")
+        _need(0 < real(seconds) < 3600, f"seconds is {seconds!r}: give seconds above 0 and under an hour")
         readings = [self._run(lambda: time.sleep(seconds / 5), 1, "idle") for _ in range(5)]
         sensed = tuple(c.name for c in self._sensors.components() if c.provenance >= Provenance.SAMPLED)
         watts = [v / r.seconds for r in readings if sensed and (v := self._value(r, sensed)) is not None]

@@ -132,7 +132,7 @@ def all_facts() -> dict[str, Fact | Statement]:
 
 def fact(id: str, kind: type = Fact) -> Fact:
     """The published figure `id`. Raises UnknownId naming the nearest ids."""
-    row = all_facts().get(id)
+    row = all_facts().get(id) if isinstance(id, str) else None
     if isinstance(row, kind):
         return row
     if row:
@@ -150,6 +150,6 @@ def cite(*ids: str) -> Sources:
     """The sources of these ids as a table for the end of a lesson. Raises UnknownId, and Unsourced."""
     if not ids:
         raise ValueError('cite() was given no id: name the figures used, as in cite("tr_gpt3_energy").')
-    rows = [fact(id, _Row) for id in dict.fromkeys(ids)]
+    rows = [fact(id, _Row) for id in ids]
     return Sources({r.id: [r.quantity, r.text, r.boundary or "-", str(r.year or "-"),
                            f"{r.title}. {r.reference}", r.where, READ[r.read]] for r in rows})

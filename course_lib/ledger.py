@@ -7,8 +7,10 @@ On Colab every notebook is its own machine: `save` gives the file to the browser
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
+import re
 import tempfile
 from collections import Counter
 from datetime import UTC, datetime
@@ -20,22 +22,38 @@ _told: set[Path] = set()
 
 
 def path() -> Path:
-    """Where the ledger is. Falls back to the temporary folder, and says so once, where it cannot be written."""
+    """Where the ledger is. Falls back to the temporary folder, and says so once, where it cannot be written.
+
+    The course folder is the nearest one above that holds notebooks/ with course_lib/ beside it, or with
+    00_start_here.ipynb in it; any other folder called notebooks is somebody else's.
+    """
     if named := os.environ.get("COURSE_LEDGER"):
         return Path(named).expanduser()
     here = Path.cwd()
-    roots = [p for p in (here, *here.parents) if (p / "notebooks").is_dir() or (p / "course_lib").is_dir()]
-    wanted = (roots[0] if roots else here) / "ledger.jsonl"
+    wanted = next(filter(_is_course, (here, *here.parents)), here) / "ledger.jsonl"
     if os.access(wanted if wanted.exists() else wanted.parent, os.W_OK):
         return wanted
-    fallback = Path(tempfile.gettempdir()) / "frugal-ai-lab-ledger.jsonl"
+    fallback = Path(tempfile.gettempdir()) / f"frugal-ai-lab-ledger{_user()}.jsonl"
     if fallback not in _told:
         _told.add(fallback)
         print(
-            f"The course folder cannot be written, so your ledger is kept in {fallback.name} in the temporary folder: "
+            "The course folder cannot be written, so your ledger is kept in the temporary folder: "
             "keep a copy with ledger.save() before you leave."
         )
     return fallback
+
+
+def _is_course(folder: Path) -> bool:
+    lessons = folder / "notebooks"
+    return lessons.is_dir() and ((folder / "course_lib").is_dir() or (lessons / "00_start_here.ipynb").is_file())
+
+
+def _user() -> str:
+    """For the name of a file in a folder that users share: "-ada", or "" where nobody knows."""
+    try:
+        return "-" + re.sub(r"\W+", "_", getpass.getuser())
+    except Exception:  # noqa: BLE001 - a container may run under a number that has no name
+        return ""
 
 
 def append(kind: str, **data) -> dict:
@@ -55,7 +73,7 @@ def append(kind: str, **data) -> dict:
     entry = {"schema": SCHEMA, "time": stamp, "kind": kind, **data}
     try:
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    except (TypeError, ValueError) as why:
+    except (TypeError, ValueError, RecursionError) as why:
         raise ValueError(f"This cannot go into the ledger ({why}): use plain numbers, words, lists.") from None
     target = path()
     try:
@@ -141,9 +159,11 @@ def load(source: str | Path) -> int:
     """
     if not Path(source).is_file():
         raise ValueError(f"There is no file {Path(source).name!r} here: upload it first, then load it by its name.")
-    known = {json.dumps(e, sort_keys=True) for e in read()}
+    before = read()
+    known = {json.dumps(e, sort_keys=True) for e in before}
     new = [e for e in read(source) if json.dumps(e, sort_keys=True) not in known]
     for entry in new:
         append(entry["kind"], **{k: v for k, v in entry.items() if k not in ("schema", "kind")})
-    print(f"Loaded {len(new)} new lines.")
-    return len(new)
+    came = len(read()) - len(before)  # not len(new): a disk may have refused them
+    print(f"Loaded {came} new lines.")
+    return came

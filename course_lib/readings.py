@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from course_lib.provenance import Component, Provenance
 from course_lib.stats import mean_interval, si
 from course_lib.tables import Table
-
-JOULES_PER_KWH = 3.6e6
+from course_lib.units import JOULES_PER_KWH
 
 
 @dataclass(frozen=True)

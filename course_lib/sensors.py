@@ -20,8 +20,7 @@ from time import perf_counter
 
 from course_lib.provenance import Component, Provenance, component_of, nothing
 from course_lib.stats import si
-
-JOULES_PER_KWH = 3.6e6
+from course_lib.units import JOULES_PER_KWH
 
 
 def tracker_arguments() -> dict:

@@ -7,9 +7,9 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
+from course_lib import MIN_PYTHON, MIN_TORCH
 from course_lib.tables import Table
 
-MIN_PYTHON, MIN_TORCH = (3, 11), (2, 4)
 _ROOT = Path("/")  # tests put a small copy of a Linux tree here
 _SERVICES = {"BINDER_SERVICE_HOST": "Binder", "COLAB_RELEASE_TAG": "Colab", "CODESPACES": "Codespaces"}
 

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from html import escape
+from numbers import Real
 
 import numpy as np
 
 A_LOWER, B_LOWER, SAME = "a lower", "b lower", "not distinguishable"
 PREFIXES = ("p", "n", "µ", "m", "", "k", "M", "G", "T")
+
+
+def real(value, kind=Real):
+    """`value` if it is a number of this `kind` (`numbers.Integral`: a whole one), else NaN, which no range holds."""
+    return value if isinstance(value, kind) and not isinstance(value, bool) else float("nan")
 
 
 def si(value: float, unit: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from functools import cache
+from numbers import Real
 
 _COUNTS = ["GPU", "chip", "token", "prompt", "request", "inference", "response", "image", "video",
            "module", "expert", "layer", "dimension", "condition", "practice"]
@@ -22,6 +23,7 @@ _TABLE = {  # kind -> each unit's factor to the base unit of that kind (J, J/s, 
     "work": {s + "FLOP": _SI[s] for s in list(_SI)[4:]},
     "parameters": {"param": 1, "weight": 1, "M params": 1e6, "B params": 1e9},
 } | {name: {name: 1} for name in _COUNTS}
+JOULES_PER_KWH = _TABLE["energy"]["kWh"]
 _TABLE["token"] |= {"B tokens": 1e9, "T tokens": 1e12}
 _ATOMS = {u: (f, _DIMS.get(kind, {kind: 1})) for kind, units in _TABLE.items() for u, f in units.items()}
 _SHOWN = {"ratio": "", "calendar year": "", "x": "times", "B params": "billion parameters",
@@ -53,11 +55,18 @@ def convert(value: float, unit_from: str, unit_to: str) -> float:
     Compound units are products ("GPU-h") and quotients ("gCO2e/kWh", "J/token"); GB is 1e9 bytes, GiB is
     2**30; a year has 365.25 days. Raises UnitError for an unknown unit and for two units of different kinds.
     """
+    for unit in (unit_from, unit_to):
+        if not isinstance(unit, str):
+            raise UnitError(f"{unit!r} is not a unit of this course: write one in quotation marks, such as 'kWh'.")
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number and not hasattr(value, "dtype"):  # an array or a tensor is many numbers
+        raise UnitError(f"{value!r} is not a number: give a number of {unit_from}.")
     (a, dims_a), (b, dims_b) = parse(unit_from), parse(unit_to)
     if dims_a != dims_b:
         same = [u for u, (_, d) in _ATOMS.items() if tuple(sorted(d.items())) == dims_a and u != unit_from]
         way = ", ".join(same) or "units of the same shape only"
-        raise UnitError(f"{value:.10g} {unit_from} cannot be given in {unit_to}, a unit of another kind: "
+        shown = f"{value:.10g} {unit_from}" if number else unit_from
+        raise UnitError(f"{shown} cannot be given in {unit_to}, a unit of another kind: "
                         f"{unit_from} converts to {way}.")
     return value if unit_from == unit_to else value * a / b
 

@@ -23,9 +23,18 @@ def _view(widget, data, metadata=None):
     return {_WIDGET: {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}, **data}, metadata or {}
 
 
+def _widgets():
+    try:
+        import ipywidgets
+    except ImportError:
+        raise ImportError("This cell needs ipywidgets, which is not installed: run `make lab` in a terminal, or "
+                          "`pip install ipywidgets`, and restart the kernel.") from None
+    return ipywidgets
+
+
 def slider(low, high, value, step=None, *, label="", log=False):
     """A number between low and high. `log` moves in powers of ten: use it where the range spans several."""
-    import ipywidgets as w
+    w = _widgets()
 
     look = {"description": label, "style": {"description_width": "initial"}, "layout": {"width": "34em"}}
     if log:
@@ -41,7 +50,7 @@ def slider(low, high, value, step=None, *, label="", log=False):
 
 def choice(options, value=None, *, label=""):
     """One of `options` (a list of words, or {word: value})."""
-    import ipywidgets as w
+    w = _widgets()
 
     pairs = list(options.items()) if isinstance(options, dict) else [(str(o), o) for o in options]
     look = {"description": label, "style": {"description_width": "initial"}, "layout": {"width": "34em"}}
@@ -52,7 +61,7 @@ class Prediction:
     """What the learner expects, fixed before the result shows. Made by `predict`."""
 
     def __init__(self, key, question, control, guess, unit):
-        import ipywidgets as w
+        w = _widgets()
 
         self.key, self.question, self.guess, self.unit = key, question, guess, unit
         self._control, self._button = control, w.Button(description="This is my prediction", button_style="primary")
@@ -139,7 +148,7 @@ def predict(key, question, *, options=None, low=None, high=None, guess=None, ste
     if options is not None:
         if guess not in list(options):
             raise ValueError(f"The guess {guess!r} of prediction {key!r} is not among its options.")
-        import ipywidgets as w
+        w = _widgets()
 
         control = w.RadioButtons(options=list(options), value=guess, layout={"width": "max-content"})
         return Prediction(key, question, control, guess, unit)
@@ -153,7 +162,7 @@ class Explorer:
     """A figure with controls. `.seconds` holds how long each new figure took, for whoever wants to know."""
 
     def __init__(self, draw, alt, controls):
-        import ipywidgets as w
+        w = _widgets()
 
         self._draw, self._alt, self.controls, self.seconds = draw, alt, controls, []
         self._picture = w.HTML()

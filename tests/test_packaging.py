@@ -98,15 +98,6 @@ def test_plain_pytest_runs_what_ci_runs():
     assert {"--nbval-lax", "--nbval-current-env"} <= set(options["addopts"].split())
 
 
-def test_importing_the_library_stays_light():
-    modules = ["course_lib." + path.stem for path in sorted((ROOT / "course_lib").glob("[!_]*.py"))]
-    heavy = ["codecarbon", "sklearn", "pandas", "matplotlib.pyplot", "ipywidgets", "IPython", "nbformat", "jupytext"]
-    code = (f"import sys, torch; before = set(sys.modules); import course_lib, {', '.join(modules)}\n"
-            f"print([name for name in {heavy} if name in sys.modules and name not in before])")
-    done = run([sys.executable, "-c", code], cwd=ROOT)
-    assert done.stdout.strip() == "[]", done.stdout + done.stderr
-
-
 # --- Makefile and .ci/run -----------------------------------------------------------------------------------------
 
 # Stands in for Python: it writes down what make asks of it, and installs nothing.

@@ -30,27 +30,34 @@ LANGUAGE = {"file_extension": ".py", "mimetype": "text/x-python", "name": "pytho
 BUDGET = ("lesson", "minutes", "cpu_seconds", "memory_mb")
 SPACING = "lines_to_next_cell"  # jupytext's note on blank lines in the source
 START, END = "<!-- timings -->", "<!-- /timings -->"
+KINDS = {  # folder: what it holds, the command for it, an example
+    "notebooks": ("a lesson", "course build", "notebooks/source/00_start_here.py"),
+    "exercises": ("an exercise", "course release", "exercises/source/01_measuring_energy.py")}
 _HEAD = ("| lesson | minutes in class | CPU budget, s | memory budget, MB | CPU measured, s "
          "| memory measured, MB | measured on |\n|---|---|---|---|---|---|---|")
 
 
-def source_of(path, root):
-    """The source of a lesson, given its source or its notebook; CourseError when there is none."""
-    path = Path(path)
-    path = path if path.is_absolute() else Path.cwd() / path
-    if path.suffix == ".ipynb":
-        source = path.parent / "source" / f"{path.stem}.py"
-        if not source.exists():
-            raise CourseError(
-                f"{path.name} has no source: {_short(source, root)} is missing (bring it back from git, or "
-                f"make it with `jupytext --to py:percent -o {_short(source, root)} {_short(path, root)}`)")
-        return source
-    if path.suffix != ".py" or path.parent.name != "source":
-        raise CourseError(f"{path.name} is not a lesson: give a file of notebooks/source, such as "
-                          "notebooks/source/00_start_here.py")
-    if not path.exists():
+def source_of(path, root, kind="notebooks"):
+    """The source of a lesson (or of one of `kind` "exercises"), given its source or its notebook.
+
+    Raises CourseError when there is none, or when the file is of the other kind.
+    """
+    path, root = Path(path).resolve(), Path(root).resolve()
+    source = path.parent / "source" / f"{path.stem}.py" if path.suffix == ".ipynb" else path
+    if not (path.exists() or source.exists()):
         raise CourseError(f"{_short(path, root)} is not there")
-    return path
+    found = source.parent.parent.name
+    if source.suffix != ".py" or source.parent not in [root / name / "source" for name in KINDS]:
+        what, _, example = KINDS[kind]
+        raise CourseError(f"{path.name} is not {what}: give a file of {kind}/source, such as {example}")
+    if found != kind:
+        what, command, _ = KINDS[found]
+        raise CourseError(f"{path.name} is {what}: use `{command} {_short(source, root)}`")
+    if not source.exists():
+        raise CourseError(
+            f"{path.name} has no source: {_short(source, root)} is missing (bring it back from git, or "
+            f"make it with `jupytext --to py:percent -o {_short(source, root)} {_short(path, root)}`)")
+    return source
 
 
 def notebook_of(source):
@@ -61,7 +68,7 @@ def notebook_of(source):
 def sources(root, kind="notebooks"):
     """All sources of the course; CourseError for a notebook that has none."""
     for notebook in sorted((root / kind).glob("*.ipynb")):
-        source_of(notebook, root)
+        source_of(notebook, root, kind)
     return sorted((root / kind / "source").glob("*.py"))
 
 
@@ -93,6 +100,18 @@ def as_source(nb):
     return content(jupytext.reads(jupytext.writes(nb, fmt="py:percent"), fmt="py:percent"))
 
 
+def edited(nb):
+    """True where a cell was written in the notebook after its build: its id is not made of its text."""
+    return not all(cell.id.startswith(execute.text_id(cell)) for cell in nb.cells)
+
+
+def loses_edits(source):
+    """True where a build would throw away what was written in the notebook and is not in the source."""
+    notebook = notebook_of(source)
+    nb = execute.read(notebook) if notebook.exists() else None
+    return nb is not None and edited(nb) and as_source(nb) != content(parse(source))
+
+
 def mismatch(source):
     """None where source and notebook agree, else one sentence that says which command mends it."""
     notebook = notebook_of(source)
@@ -101,6 +120,10 @@ def mismatch(source):
         return f"{notebook.name} is not built yet: run `course build {where}`"
     nb = execute.read(notebook)
     if as_source(nb) != content(parse(source)):
+        if edited(nb):
+            return (f"{notebook.name} was edited after its build and differs from {source.name}: "
+                    f"`jupytext --sync {notebook.parent.name}/{notebook.name}` takes the notebook's edits into the "
+                    f"source if the notebook is the newer file, `course build --force {where}` throws them away")
         return (f"{source.name} and {notebook.name} differ: run `course build {where}` if the source is "
                 f"right, or `jupytext --sync {notebook.parent.name}/{notebook.name}` for the newer one")
     for cell in nb.cells:  # an id is made of the text it was built from: another id, older outputs
@@ -142,25 +165,28 @@ def build_one(source, root):
     execute.stable_ids(nb)
     for cell in nb.cells:
         cell.metadata.pop(SPACING, None)
+    save_pictures(nb, notebook.parent)  # may refuse, so it comes before the notebook
     nb.metadata = type(nb.metadata)(
         course=nb.metadata["course"], kernelspec=dict(KERNEL), language_info=dict(LANGUAGE),
         jupytext=dict(PAIRING))
     execute.write(nb, notebook)
-    save_pictures(nb, notebook.parent)
     touch(source)
     return nb.metadata["course"], cost
 
 
 def save_pictures(nb, folder):
-    """Write the figures of cells that name a `picture` under `folder`."""
+    """Write the figures of cells that name a `picture` under `folder`: all of them, or none and a CourseError."""
+    pictures = {}
     for cell in nb.cells:
         if name := cell.metadata.get("course", {}).get("picture"):
             found = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
             if len(found) != 1:
-                raise CourseError(f"the cell `{execute.first_line(cell)}` names a picture and shows {len(found)} figures: "
-                                  "it needs exactly one")
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_bytes(base64.b64decode(found[0]))
+                raise CourseError(f"the cell `{execute.first_line(cell)}` names a picture and shows {len(found)} "
+                                  "figures: it needs exactly one")
+            pictures[folder / name] = base64.b64decode(found[0])
+    for path, picture in pictures.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(picture)
 
 
 def touch(source):
@@ -191,26 +217,31 @@ def write_timings(root, rows):
 
 
 def build(files, root, *, force=False, check=False, say=print):
-    """Build the named lessons, or all; returns how many failed or, with `check`, differ from their source."""
+    """Build the named lessons, or all; returns how many failed or, with `check`, differ from their source.
+
+    Edits made in a notebook and not yet in its source are thrown away only where `force` names the file.
+    """
     chosen = [source_of(file, root) for file in files] or sources(root)
     if not chosen:
         raise CourseError("there is no lesson in notebooks/source: a lesson is a file such as "
                           "notebooks/source/00_start_here.py")
     rows, bad = {}, 0
     for source in chosen:
-        stale = mismatch(source)
-        if check:
-            say(stale or f"{source.stem}: source and notebook agree")
-            bad += bool(stale)
-            continue
-        if not (stale or force):
-            say(f"{source.stem}: up to date")
-            continue
-        say(f"{source.stem}: running ...")
         try:
+            stale = mismatch(source)
+            if check:
+                say(stale or f"{source.stem}: source and notebook agree")
+                bad += bool(stale)
+                continue
+            if not (stale or force):
+                say(f"{source.stem}: up to date")
+                continue
+            if stale and not (force and files) and loses_edits(source):
+                raise CourseError(stale)
+            say(f"{source.stem}: running ...")
             course, cost = rows[source.stem] = build_one(source, root)
-        except execute.CellFailed as error:
-            say(f"course: {error}; nothing was written")
+        except CourseError as error:  # the next lesson may be well
+            say(f"course: {error}" + ("" if check else "; nothing was written"))
             bad += 1
             continue
         say(f"{source.stem}: {cost.seconds:.1f} s, {cost.cpu_seconds:.1f} CPU s (budget "

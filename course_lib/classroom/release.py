@@ -262,7 +262,7 @@ def release(files, root, *, force=False, to=None, say=print):
         if files:
             raise CourseError("--to writes the whole course: name no files with it")
         return hand_out(root, Path(to), say=say)
-    chosen = [build.source_of(file, root) for file in files] or build.sources(root, "exercises")
+    chosen = [build.source_of(file, root, "exercises") for file in files] or build.sources(root, "exercises")
     if not chosen:
         raise CourseError("there is no exercise in exercises/source: an exercise is a file such as "
                           "exercises/source/02_break_even.py")

@@ -266,6 +266,11 @@ print(f"operations in the first reading: {work:,} FLOPs")
 # %%
 ledger.summary()
 
+# %%
+# On Colab every notebook is its own machine. Take away a "#" to keep your ledger, or to bring one along.
+# ledger.load("ledger.jsonl")
+# ledger.save()
+
 # %% [markdown]
 # Two of the article's claims now have a verdict, written by the code. Do you agree? Change the word, and run the cell again.
 # How many claims are there?

@@ -47,7 +47,7 @@ import textwrap
 
 import torch
 
-from course_lib import plots
+from course_lib import ledger, plots
 from course_lib.claims import claim, verdict
 from course_lib.counters import count_flops
 from course_lib.energy import Meter
@@ -108,7 +108,7 @@ meter.sources
 
 # %% [markdown]
 # `meter.measure` calls the function again and again, in groups that are long enough for the clock. One such group is a
-# *window*, and one window is one repeat. It stops when the 95 % interval of the mean is narrow. The column *goal reached*
+# *window*, and one window is one repeat. It stops when the interval of the mean is narrow (part two says what that is). The column *goal reached*
 # says whether it got there.
 #
 # (In short windows the tool under the meter also counts some of its own work. So joules over CPU time comes out a few
@@ -452,6 +452,17 @@ verdict("A1", "supported" if apart < 0.01 else "contested",
 #
 # **Now do exercise 01**, `exercises/01_measuring_energy.ipynb`. **Next:** lesson 02.
 #
+# ## Your ledger
+
+# %%
+ledger.summary()
+
+# %%
+# On Colab every notebook is its own machine. Take away a "#" to bring your ledger along, or to keep it.
+# ledger.load("ledger.jsonl")
+# ledger.save()
+
+# %% [markdown]
 # ## Sources
 
 # %%

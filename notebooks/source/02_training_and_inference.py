@@ -48,7 +48,7 @@ import itertools
 
 import torch
 
-from course_lib import plots
+from course_lib import ledger, plots
 from course_lib.claims import claim, verdict
 from course_lib.counters import count, training_step_flops
 from course_lib.data import digits
@@ -657,6 +657,17 @@ for what, mwh in bills.items():
 #
 # **Now do exercise 02**, `exercises/02_training_and_inference.ipynb`.
 #
+# ## Your ledger
+
+# %%
+ledger.summary()
+
+# %%
+# On Colab every notebook is its own machine. Take away a "#" to bring your ledger along, or to keep it.
+# ledger.load("ledger.jsonl")
+# ledger.save()
+
+# %% [markdown]
 # ## Sources
 
 # %%
