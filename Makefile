@@ -113,11 +113,12 @@ torch: venv
 	fi; \
 	$(INSTALL) -c constraints.txt "torch==$$want"
 
-# The stamp holds what was installed, from which files, in which folder. Contents, not file times, which are
-# arbitrary in a fresh clone. What `make test` installs is enough for `make lab`, too.
 # JupyterLab's question whether it may fetch news would cover the lesson; who wants the news changes it in Settings.
 SETTINGS := .venv/share/jupyter/lab/settings
 NO_NEWS := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
+
+# The stamp holds what was installed, from which files, in which folder. Contents, not file times, which are
+# arbitrary in a fresh clone. What `make test` installs is enough for `make lab`, too.
 install-lab: EXTRAS := lab,classroom,deploy
 install-test: EXTRAS := lab,classroom,deploy,test
 install-lab install-test: torch

@@ -14,7 +14,8 @@ MIN_PYTHON, MIN_TORCH = (3, 11), (2, 4)
 if sys.version_info < MIN_PYTHON:  # said here too, for whoever copies the folder instead of installing it
     raise ImportError(
         f"Frugal AI Lab needs Python {MIN_PYTHON[0]}.{MIN_PYTHON[1]} or newer and this is Python "
-        f"{sys.version_info[0]}.{sys.version_info[1]}: install a newer Python, or use the conda line in the README."
+        f"{sys.version_info[0]}.{sys.version_info[1]}: "
+        "install a newer Python, or use the conda line in the README."
     )
 try:
     _torch = metadata.version("torch") or ""  # importing torch would take a second

@@ -216,11 +216,10 @@ class Meter:
 
         Raises ValueError for a value out of range and for a function too fast to fill a window.
         """
-        _need(0 < real(margin) < 1, f"margin is {margin!r}: give a share between 0 and 1, such as 0.05 for 5 %")
+        _need(0 < real(margin) < 1, f"margin is {margin!r}: give a share between 0 and 1, such as 0.05")
         _need(real(pairs, Integral) >= 2, f"pairs is {pairs!r}: give a whole number of 2 or more")
         sensed = self._sensed()
-        window = self._window(sensed, window)
-        each = sorted(self._calls(fn, window, sensed) for fn in (a, b))
+        each = sorted(self._calls(fn, self._window(sensed, window), sensed) for fn in (a, b))
         calls = min(each[1], 10 * each[0])  # the slower side waits 10 windows at most
         found = [self._pair((a, b), calls, i, names, sensed) for i in range(pairs)]
         kept = [(x, y) for x, y in found if x and y]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import math
 import os
 import re
 import tempfile
@@ -84,6 +85,19 @@ def append(kind: str, **data) -> dict:
     except (OSError, NotImplementedError, Timeout) as why:  # the second: a file system without locks
         print(f"The ledger could not be written ({type(why).__name__}); the lesson goes on without this line.")
     return entry
+
+
+def log_reading(window, quantity: str, mean: float, half_width: float | None, n: int) -> dict:
+    """Add one line of kind "reading": what `Reading.log()` and `Measurement.log()` keep, all figures per call.
+
+    `window` is a `Reading`, `n` the number of windows. A figure that is not finite is kept as null.
+    """
+    one = window.per_call()
+    figures = {"mean": mean, "half_width": half_width, "seconds": one.seconds, "cpu_seconds": one.cpu_seconds,
+               "joules": one.joules}  # fmt: skip
+    finite = {k: float(v) if v is not None and math.isfinite(v) else None for k, v in figures.items()}
+    return append("reading", name=str(one.name), label=one.label, provenance=one.provenance.name.lower(),
+                  quantity=quantity, n=n, calls=window.calls, **finite)  # fmt: skip
 
 
 def _last_byte(file) -> bytes:

@@ -29,25 +29,15 @@ class Reading:
             raise ValueError(f"reading {self.name!r} has components {self.components!r}: give one Component "
                              "or more, each with its provenance; `nothing(why)` is the one without joules")
 
-    @property
-    def trusted(self) -> tuple[Component, ...]:
-        return tuple(c for c in self.components if c.joules is not None)
-
-    @property
-    def joules(self) -> float | None:
-        return math.fsum(c.joules for c in self.trusted) if self.trusted else None
+    trusted = property(lambda self: tuple(c for c in self.components if c.joules is not None))
+    joules = property(lambda self: math.fsum(c.joules for c in self.trusted) if self.trusted else None)
 
     @property
     def weakest(self) -> Component:
         return min(self.trusted or self.components, key=lambda c: (c.provenance, c.label != "unknown"))
 
-    @property
-    def provenance(self) -> Provenance:
-        return self.weakest.provenance
-
-    @property
-    def label(self) -> str:
-        return self.weakest.label
+    provenance = property(lambda self: self.weakest.provenance)
+    label = property(lambda self: self.weakest.label)
 
     @property
     def measured_share(self) -> float:
@@ -61,6 +51,14 @@ class Reading:
         parts = tuple(c if c.joules is None else replace(c, joules=c.joules / n) for c in self.components)
         return replace(self, seconds=self.seconds / n, cpu_seconds=self.cpu_seconds / n, components=parts,
                        calls=1)
+
+    def log(self) -> Reading:
+        """Write the figures per call into the ledger, as one line of kind "reading"; returns itself."""
+        from course_lib import ledger
+
+        quantity = "cpu_seconds" if self.joules is None else "joules"
+        ledger.log_reading(self, quantity, getattr(self.per_call(), quantity), None, 1)
+        return self
 
     @property
     def short(self) -> str:
@@ -173,6 +171,13 @@ class Measurement:
     cpu_seconds_per_call = property(lambda self: self.total.cpu_seconds / self.total.calls)
     joules_per_call = property(lambda self: self.total.per_call().joules)
     provenance = property(lambda self: self.total.provenance)
+
+    def log(self) -> Measurement:
+        """Write the figures per call into the ledger, as one line of kind "reading"; returns itself."""
+        from course_lib import ledger
+
+        ledger.log_reading(self.total, self.quantity, self.mean, self.half_width, self.n)
+        return self
 
     @property
     def seconds_interval(self) -> tuple[float, float]:

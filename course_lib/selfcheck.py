@@ -15,6 +15,8 @@ from importlib import resources
 from pathlib import Path
 
 _LONG = 100  # elements
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d*)?(?:e[+-]?\d+)?(?![\w.])")
+_RETURN = "Did you forget `return`?"
 _asked = {}  # rungs of each hint ladder already given
 
 
@@ -122,6 +124,7 @@ def _check_cell(grade_id):
 def check(grade_id):
     """Run the original check cell on your answer and say in words how it went (nothing while grading).
 
+    Whatever is not right yet comes with the expected value and the way to a hint.
     Raises ValueError, with the nearest names, for a check that does not exist.
     """
     if os.environ.get("COURSE_GRADING"):
@@ -129,25 +132,45 @@ def check(grade_id):
     cell = _check_cell(grade_id)
     names = dict(sys._getframe(1).f_globals)  # a copy: what the check defines does not reach the notebook
     body = ast.parse(cell["source"])
-    last = ast.Expression(body.body.pop().value)
+    last, expected, came = ast.Expression(body.body.pop().value), expected_text(cell), None
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             exec(compile(body, "<check>", "exec"), names)  # noqa: S102 - the course's own cell
             came = repr(eval(compile(last, "<check>", "eval"), names))
     except NotImplementedError:
         said = "not answered yet. Write your answer in the cell above, run it, then ask again."
-    except NameError as error:  # from the check itself: a cell was not run; from inside an answer: a slip there
+    except NameError as error:  # in the check itself: a cell was not run; inside an answer: a slip there
         outside = error.__traceback__.tb_next is None or error.__traceback__.tb_next.tb_next is None
         said = (f"not answered yet: nothing is called {error.name!r}. Run the cells above first." if outside
                 else f"your answer raised {type(error).__name__}: {error}")
     except Exception as error:  # noqa: BLE001 - whatever a learner's code may raise
         said = f"your answer raised {type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
+        said += f"\n  {_RETURN}" * (isinstance(error, TypeError) and "NoneType" in str(error))
     else:
-        expected = expected_text(cell)
-        said = "right." if came == expected else "not yet.\n" + "\n".join(
-            f"  {label}\n{textwrap.indent(text, '    ')}" for label, text in
-            (("your answer gives:", came), ("expected:", expected))) + f'\n  For a hint: hint("{grade_id}")'
+        said = "right." if came == expected else "not yet."
     print(f"{grade_id}: {said}")
+    if came != expected or expected is None:
+        for label, text in (("your answer gives:", came), ("expected:", expected)):
+            if text is not None:
+                print(f"  {label}\n{textwrap.indent(text, '    ')}")
+        if came is not None and (slip := _slip(came, expected or "")):
+            print(f"  {slip}")
+        print(f'  For a hint: hint("{grade_id}")')
+
+
+def _slip(came, expected):
+    """One sentence on a slip that the two texts show, or ""."""
+    if re.search(r"\bNone\b", came) and "None" not in expected:
+        return _RETURN
+    pairs = [(x, y) for x, y in zip(_NUMBER.findall(came), _NUMBER.findall(expected)) if x != y]
+    if not pairs or _NUMBER.split(came) != _NUMBER.split(expected):
+        return ""
+    whole, fraction = re.compile(r"-?\d+").fullmatch, re.compile(r"-?\d.*[.e].*").fullmatch
+    if all(whole(x) and fraction(y) and _number(float(x)) == y for x, y in pairs):
+        return "The number is right, but a float is expected: do not round or convert it."
+    if all(fraction(x) and whole(y) and float(x) == float(y) for x, y in pairs):
+        return "The number is right, but an int is expected: a whole number, without a decimal point."
+    return ""
 
 
 def hint(grade_id):

@@ -17,7 +17,7 @@ PREFIXES = ("p", "n", "µ", "m", "", "k", "M", "G", "T")
 
 
 def real(value, kind=Real):
-    """`value` if it is a number of this `kind` (`numbers.Integral`: a whole one), else NaN, which no range holds."""
+    """`value` if it is a number of this `kind` (`numbers.Integral`: a whole one), else NaN: it is in no range."""
     return value if isinstance(value, kind) and not isinstance(value, bool) else float("nan")
 
 

@@ -57,7 +57,7 @@ def convert(value: float, unit_from: str, unit_to: str) -> float:
     """
     for unit in (unit_from, unit_to):
         if not isinstance(unit, str):
-            raise UnitError(f"{unit!r} is not a unit of this course: write one in quotation marks, such as 'kWh'.")
+            raise UnitError(f"{unit!r} is not a unit of this course: write it in quotation marks, as in 'kWh'.")
     number = isinstance(value, Real) and not isinstance(value, bool)
     if not number and not hasattr(value, "dtype"):  # an array or a tensor is many numbers
         raise UnitError(f"{value!r} is not a number: give a number of {unit_from}.")

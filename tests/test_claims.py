@@ -99,6 +99,19 @@ def test_bad_words_and_ids(capsys):
     assert capsys.readouterr().out == "" and not [e for e in ledger.read() if e["kind"] == "verdict"]
 
 
+@pytest.mark.parametrize("odd", [["A1"], {"a": 1}, None, 3])
+def test_a_verdict_line_that_names_no_claim_changes_nothing(odd, capsys):
+    verdict("A2", "contested")
+    ledger.append("verdict", claim=odd, word="supported")
+    assert "1 of 47" in str(scoreboard())
+
+
+@pytest.mark.parametrize("odd", [["A1"], {"A1"}, None, 3])
+def test_a_claim_that_is_no_word_gets_the_same_sentence(odd):
+    with pytest.raises(UnknownId, match="is not a claim of this course"):
+        claim(odd)
+
+
 def test_scoreboard(capsys):
     verdict("A2", "supported")
     verdict("A2", "contested")

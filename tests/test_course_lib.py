@@ -53,6 +53,48 @@ def test_an_old_python_is_told_in_one_sentence():
     assert "3.11 or newer" in last and "3.10" in last and "README" in last
 
 
+def with_torch(version):
+    """Import course_lib in a fresh process where torch's metadata says this; None: no torch."""
+    code = f"""
+import sys
+from importlib import metadata
+def version(name, real=metadata.version):
+    if name != "torch": return real(name)
+    if {version!r} is None: raise metadata.PackageNotFoundError(name)
+    return {version!r}
+metadata.version = version
+import course_lib
+print("torch" in sys.modules)
+"""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT,
+                          check=False)
+
+
+@pytest.mark.parametrize("version", ["2.3.1", "1.13.0+cu117", "2.0.0a0+git1234"])
+def test_an_old_torch_is_told_in_one_sentence(version):
+    done = with_torch(version)
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: ") and "2.4 or newer" in last and f"this is PyTorch {version}:" in last
+    assert "pip install --upgrade torch" in last and "README" in last
+
+
+@pytest.mark.parametrize("version", ["2.4.0", "2.13.0+cu130", "3.0", "2.10.0a0", None, ""])
+def test_a_good_torch_or_an_unknown_one_is_not_imported_to_see_it(version):
+    done = with_torch(version)
+    assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
+
+
+def test_the_least_versions_are_those_of_the_package():
+    import tomllib
+
+    import course_lib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    python, torch = (".".join(map(str, v)) for v in (course_lib.MIN_PYTHON, course_lib.MIN_TORCH))
+    assert project["requires-python"] == f">={python}" and f"torch>={torch}" in project["dependencies"]
+
+
 BUDGET = {"minutes": 45, "cpu_seconds": 60, "memory_mb": 1000}
 ROW = (45, 60, 1000, 20.0, 400.0)
 

@@ -10,7 +10,7 @@ import fakes
 import numpy as np
 import pytest
 
-from course_lib import energy
+from course_lib import energy, ledger
 from course_lib.energy import Component, Measurement, Meter, Provenance, Reading
 from course_lib.provenance import nothing
 
@@ -250,7 +250,7 @@ def bad(match):
     return pytest.raises(ValueError, match=match)
 
 
-@pytest.mark.parametrize("rel", [0, -0.1, 1.01, float("nan"), True, "5%"])
+@pytest.mark.parametrize("rel", [0, -0.1, 1.01, float("nan"), True, "5%", None, [1], 1j])
 def test_rel_out_of_range(rel):
     with bad("rel is .*: give a share above 0 and up to 1"):
         Meter().measure(lambda: None, rel=rel)
@@ -272,6 +272,65 @@ def test_other_bad_input():
         Meter(ram_watts=0)
     with bad("seconds is -1"):
         meter.idle(-1)
+
+
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda m: m.measure(len, window="1"), "window is '1': give seconds"),
+    (lambda m: m.measure(len, window=[1]), r"window is \[1\]: give seconds"),
+    (lambda m: m.measure(len, min_n="5"), "min_n is '5' and max_n 20: give whole numbers"),
+    (lambda m: m.measure(len, max_n=None), "min_n is 5 and max_n None: give whole numbers"),
+    (lambda m: m.compare(len, len, margin=None), "margin is None: give a share"),
+    (lambda m: m.compare(len, len, pairs="8"), "pairs is '8': give a whole number"),
+    (lambda m: m.compare(len, len, window="1"), "window is '1': give seconds"),
+    (lambda m: m.aa_control(len, n="3"), "n is '3': give a whole number"),
+    (lambda m: m.idle(None), "seconds is None: give seconds"),
+    (lambda m: Meter(ram_watts="x"), "ram_watts is 'x': give watts"),
+    (lambda m: Meter(ram_watts=[1]), r"ram_watts is \[1\]: give watts")])
+def test_a_wrong_type_gets_the_sentence_of_a_value_out_of_range(call, words):
+    with bad(words) as error:
+        call(Meter())
+    assert "\n" not in str(error.value)
+
+
+# -- the ledger ---------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_LEDGER", str(tmp_path / "book.jsonl"))
+
+
+FIELDS = {"name", "label", "provenance", "quantity", "mean", "half_width", "n", "calls", "seconds",
+          "cpu_seconds", "joules"}
+
+
+def test_a_measurement_is_in_the_ledger_only_when_asked(book, counter):
+    m = counter.meter.measure(lambda: counter.clock.sleep(0.3), name="step")
+    assert ledger.read() == []
+    assert m.log() is m
+    (line,) = ledger.read()
+    assert line["kind"] == "reading" and set(line) == FIELDS | {"schema", "time", "kind"}
+    assert (line["name"], line["label"], line["provenance"], line["quantity"], line["n"], line["calls"]) == (
+        "step", "measured", "measured", "joules", 5, 20)
+    assert line["mean"] == pytest.approx(9, rel=1e-3) and line["joules"] == pytest.approx(9, rel=1e-3)
+    assert line["seconds"] == line["cpu_seconds"] == pytest.approx(0.3) and line["half_width"] < 0.1
+
+
+def test_a_reading_is_in_the_ledger_only_when_asked(book):
+    r = reading(component(30.0), seconds=6.0, calls=3)
+    assert ledger.read() == [] and r.log() is r
+    (line,) = ledger.read()
+    assert set(line) == FIELDS | {"schema", "time", "kind"}
+    assert (line["quantity"], line["mean"], line["joules"], line["seconds"], line["half_width"], line["n"]) == (
+        "joules", 10.0, 10.0, 2.0, None, 1)
+    assert (line["label"], line["provenance"]) == ("modelled", "modelled")
+
+
+def test_what_has_no_joules_is_kept_by_its_cpu_time(book):
+    reading(nothing("no sensor"), seconds=2.0).log()
+    Measurement("m", 1, 1, False, 0.05, "cpu_seconds", float("nan"), float("inf"), (reading(nothing("no")),)).log()
+    one, two = ledger.read()
+    assert (one["quantity"], one["mean"], one["joules"], one["provenance"]) == ("cpu_seconds", 2.0, None, "none")
+    assert (two["mean"], two["half_width"]) == (None, None)
 
 
 # -- comparisons --------------------------------------------------------------------------------------------

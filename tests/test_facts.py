@@ -18,6 +18,7 @@ from course_lib.facts import (
     fact,
     statement,
 )
+from course_lib.units import JOULES_PER_KWH
 
 ROWS = all_facts()
 FIGURES = {k: r for k, r in ROWS.items() if isinstance(r, Fact)}
@@ -198,6 +199,28 @@ def test_a_unit_that_does_not_convert(a, b, words):
     assert "\n" not in str(error.value) and error.value.__cause__ is None
 
 
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda: convert("1", "s", "h"), "'1' is not a number: give a number of s"),
+    (lambda: convert(None, "s", "h"), "None is not a number"), (lambda: convert([1], "s", "h"), "is not a number"),
+    (lambda: convert(True, "s", "h"), "True is not a number"),
+    (lambda: convert(1, "s", None), "None is not a unit of this course"),
+    (lambda: convert(1, ["s"], "h"), r"\['s'\] is not a unit of this course"),
+    (lambda: fact("tr_gpt3_energy").to(3), "3 is not a unit of this course")])
+def test_a_wrong_type_gets_one_sentence(call, words):
+    with pytest.raises(UnitError, match=words) as error:
+        call()
+    assert "\n" not in str(error.value) and error.value.__cause__ is None
+
+
+def test_arrays_convert_too():
+    import numpy as np
+
+    assert convert(np.array([1.0, 2.0]), "kWh", "MJ") == pytest.approx([3.6, 7.2])
+    assert convert(np.float32(2), "h", "s") == 7200 and JOULES_PER_KWH == convert(1, "kWh", "J")
+    with pytest.raises(UnitError, match="^kWh cannot be given in GB"):
+        convert(np.ones(2), "kWh", "GB")
+
+
 def test_text_of_a_fact():
     assert str(fact("tr_gpt3_energy")).startswith("1,287 MWh (Patterson et al. 2021, arXiv:2104.10350, ")
     texts = {"split_nvidia": "80 to 90 %", "q_gpt4o_jegham": "0.42 Wh (0.29 to 0.55)", "tr_gpt3_pue": "1.1",
@@ -217,6 +240,8 @@ def test_text_of_a_fact():
     (lambda: fact("moe_dsv3"), "did you mean moe_dsv3_total or moe_dsv3_active"),
     (lambda: fact("moe_toy"), r"'moe_toy' is a statement.*statement\('moe_toy'\)"),
     (lambda: statement("tr_t5"), r"'tr_t5' is a fact.*fact\('tr_t5'\)"),
+    (lambda: fact(["tr_t5"]), r"\['tr_t5'\] is not a figure"), (lambda: fact(None), "None is not a figure"),
+    (lambda: statement({"a": 1}), "is not a figure"), (lambda: cite(["tr_t5"]), "is not a figure"),
     (lambda: cite("tr_t5", "§§§§"), "'§§§§' is not a figure.*ids look like tr_gpt3_energy")])
 def test_an_unknown_id(call, words):
     with pytest.raises(UnknownId, match=words) as error:

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -57,16 +59,95 @@ def test_lines_that_are_not_ledger_lines_are_counted(book):
 
 def test_a_read_only_course_folder_sends_it_to_the_temporary_folder_and_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("COURSE_LEDGER", raising=False)
-    (tmp_path / "notebooks").mkdir()
+    for name in ("notebooks", "course_lib"):
+        (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
     assert ledger.path() == tmp_path / "ledger.jsonl"
     monkeypatch.setattr(os, "access", lambda *a, **k: False)  # root may write everywhere, so ask differently
     monkeypatch.setattr(ledger, "_told", set())
-    assert ledger.path().name == "frugal-ai-lab-ledger.jsonl"
-    assert ledger.path().parent != tmp_path
+    monkeypatch.setattr(ledger.getpass, "getuser", lambda: "SCHOOL\\ada l")
+    assert ledger.path().name == "frugal-ai-lab-ledger-SCHOOL_ada_l.jsonl"  # people share a temporary folder
+    assert ledger.path().parent == Path(tempfile.gettempdir())
     said = capsys.readouterr().out
-    assert said.count("temporary folder") == 1 or said.count("\n") == 1
-    assert str(tmp_path) not in said
+    assert said.count("temporary folder") == 1 and said.count("\n") == 1
+    for hidden in (str(tmp_path), tempfile.gettempdir(), "ada", "jsonl"):
+        assert hidden not in said
+
+
+def test_a_user_without_a_name_has_a_ledger_too(monkeypatch):
+    def nobody():
+        raise KeyError("getpwuid(): uid not found: 1000")
+
+    monkeypatch.setattr(ledger.getpass, "getuser", nobody)
+    assert ledger._user() == ""
+
+
+@pytest.mark.parametrize(("made", "is_course"), [
+    (["notebooks/", "course_lib/"], True), (["notebooks/00_start_here.ipynb"], True), (["notebooks/"], False),
+    (["course_lib/"], False), (["notebooks/mine.ipynb"], False), (["notebooks/old/00_start_here.ipynb"], False)])
+def test_only_the_course_folder_holds_the_ledger(tmp_path, monkeypatch, made, is_course):
+    for name in made:
+        folder, _, file = name.rpartition("/")
+        (tmp_path / folder).mkdir(parents=True)
+        if file:
+            (tmp_path / folder / file).write_text("{}")
+    deep = tmp_path / "thesis" / "week 1"
+    deep.mkdir(parents=True)
+    monkeypatch.delenv("COURSE_LEDGER", raising=False)
+    monkeypatch.chdir(deep)
+    assert ledger.path() == (tmp_path if is_course else deep) / "ledger.jsonl"
+
+
+def test_a_ledger_that_is_a_folder_costs_the_lines_not_the_lesson(book, tmp_path, capsys):
+    ledger.append("note", i=1)
+    copy = tmp_path / "copy.jsonl"
+    book.rename(copy)
+    book.mkdir()
+    assert ledger.append("note", i=2)["i"] == 2
+    assert "could not be written" in capsys.readouterr().out
+    assert list(ledger.read()) == [] and "nothing yet" in str(ledger.summary())
+    ledger.save(tmp_path / "empty.jsonl")
+    assert (tmp_path / "empty.jsonl").read_bytes() == b""
+    ledger.save()
+    capsys.readouterr()
+    assert ledger.load(copy) == 0  # nothing came, so nothing is claimed
+    assert "Loaded 0 new lines." in capsys.readouterr().out
+    assert book.is_dir() and not list(book.iterdir())
+
+
+def test_a_line_too_deep_for_json_is_skipped_and_counted(book):
+    ledger.append("note", i=1)
+    with open(book, "a") as file:
+        file.write("[" * 5000 + "\n" + '{"schema": 1, "kind": "note", "deep": ' + "[" * 200_000 + "\n")
+    ledger.append("note", i=2)
+    entries = ledger.read()
+    assert [e["i"] for e in entries] == [1, 2] and entries.skipped == 2
+
+
+def test_data_too_deep_for_json_is_refused(book):
+    deep = []
+    for _ in range(200_000):
+        deep = [deep]
+    with pytest.raises(ValueError, match="plain numbers"):
+        ledger.append("note", deep=deep)
+    while deep:  # freed step by step
+        deep = deep.pop()
+
+
+def test_a_disk_without_locks_costs_a_line_not_the_lesson(book, monkeypatch, capsys):
+    class NoLocks:
+        def __init__(self, *args, **kwargs):
+            pass
+
+        def __enter__(self):
+            raise NotImplementedError("FileSystem does not appear to support flock")
+
+        def __exit__(self, *exception):
+            pass
+
+    monkeypatch.setattr("filelock.FileLock", NoLocks)
+    assert ledger.append("note", i=1)["i"] == 1
+    assert "could not be written (NotImplementedError)" in capsys.readouterr().out
 
 
 def test_a_disk_that_refuses_costs_a_line_not_the_lesson(book, monkeypatch, capsys):

@@ -93,6 +93,20 @@ def test_a_file_without_a_place_for_it_gets_one_sentence(course, file, text, sen
     assert state(course) == before
 
 
+def test_every_notebook_of_the_course_begins_with_the_one_setup_cell():
+    files = [path for folder, pattern in (("notebooks/source", "*.py"), ("exercises/source", "*.py"),
+                                          ("notebooks", "*.ipynb"), ("exercises", "*.ipynb"),
+                                          ("course_lib/assets/exercises", "*.ipynb"))
+             for path in sorted((ROOT / folder).glob(pattern))]
+    assert len(files) >= 12
+    for path in files:
+        cells = (build.parse(path) if path.suffix == ".py" else execute.read(path)).cells
+        setup = [cell.source for cell in cells if "setup" in execute.tags(cell)]
+        first = next(cell.source for cell in cells if cell.cell_type == "code")
+        one = links.setup_cell(path.stem, ROOT)
+        assert setup == [first] == [one], f"{path}: take lesson 00's, or `make links`"
+
+
 def test_the_course_itself_has_the_places():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert readme.count(links.BADGES) == readme.count(links.BADGES_END) == 1

@@ -122,6 +122,7 @@ def course_copy(tmp_path):
     """A copy of what make reads, in a folder with a space, and a function that runs make with a stand-in Python."""
     folder = tmp_path / "my course"
     (folder / "notebooks").mkdir(parents=True)
+    (folder / "course_lib/classroom").mkdir(parents=True)  # the author's copy
     (folder / "notebooks/00_start_here.ipynb").touch()
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
@@ -209,6 +210,29 @@ def test_links_and_lab_say_what_is_missing(course_copy):
     (course_copy.folder / "notebooks/00_start_here.ipynb").unlink()
     made = course_copy("lab")
     assert made.returncode != 0 and "make notebooks" in made.text
+
+
+def test_what_belongs_to_the_author_says_so_in_a_learners_copy(course_copy):
+    (course_copy.folder / "course_lib/classroom").rmdir()
+    for words in (["notebooks"], ["links", "REPO=a/b"]):
+        made = course_copy(*words)
+        assert made.returncode != 0 and made.calls == []
+        assert made.stdout == ("make notebooks and make links belong to the author's copy of the course; "
+                               "this copy has no sources.\n")
+    assert course_copy("lab").returncode == 0
+
+
+def test_jupyterlab_does_not_ask_about_news_and_a_changed_setting_stays(course_copy):
+    course_copy("lab")
+    settings = course_copy.folder / ".venv/share/jupyter/lab/settings/overrides.json"
+    assert json.loads(settings.read_text()) == {
+        "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
+    settings.unlink()
+    course_copy("test")  # an environment made before there was this file gets it, too
+    assert settings.exists()
+    settings.write_text("{}")
+    course_copy("lab")
+    assert settings.read_text() == "{}"
 
 
 def test_plain_make_explains_every_target(course_copy):

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -185,6 +186,8 @@ def test_pytest_fails_the_untouched_exercise_and_passes_the_solved_one_though_it
                            solved=answered(sample, ex90_share=LOUD))
     assert code == 1 and "2 failed" in said, said
     assert said.count("FAILED exercises/untouched.ipynb") == 2
+    assert "FAILED exercises/untouched.ipynb::ex90_share_value" in said, "a check goes by its name"
+    assert "untouched: 0 of 2 visible checks right" in said and "solved: 2 of 2 visible checks right" in said
 
 
 @pytest.mark.slow
@@ -201,7 +204,8 @@ def test_pytest_fails_a_wrong_answer_whatever_was_saved(sample, tmp_path):
     code, said = pytest_on(sample, tmp_path, **saved)
     assert code == 1 and "4 failed" in said, said
     for name in saved:
-        assert said.count(f"FAILED exercises/{name}.ipynb") == 1, said
+        assert said.count(f"FAILED exercises/{name}.ipynb::ex90_share_value") == 1, said
+        assert f"{name}: 1 of 2 visible checks right" in said
     assert "0.6" in said and "1.5" in said
 
 
@@ -258,3 +262,74 @@ def test_a_learners_course_has_no_sources(sample, tmp_path):
     assert not [line for line in release.solution_lines(sample.solved) if line in told]
     with pytest.raises(CourseError, match="is not empty"):
         handout.hand_out(root, folder)
+
+
+@pytest.fixture(scope="module")
+def handed_out(tmp_path_factory):
+    """The course itself, as a class gets it."""
+    folder = tmp_path_factory.mktemp("class") / "our course"
+    handout.hand_out(ROOT, folder, say=lambda line: None)
+    return folder
+
+
+def test_every_link_of_a_learners_course_leads_somewhere_in_it(handed_out):
+    pages = sorted(handed_out.rglob("*.md"))
+    assert {page.relative_to(handed_out).as_posix() for page in pages} == {
+        "README.md", "notebooks/README.md", "exercises/README.md"}
+    count = 0
+    for page in pages:
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            if not re.match(r"[a-z]+:|#", link):
+                target = (page.parent / link.partition("#")[0]).resolve()
+                assert target.is_relative_to(handed_out) and target.exists(), f"{page}: {link}"
+                count += 1
+    assert count >= 6
+    assert list((handed_out / "notebooks" / "images").glob("*.png"))
+
+
+def test_a_learners_course_tells_nothing_of_sources(handed_out):
+    files = (*handed_out.rglob("*.md"), handed_out / "Makefile")
+    pages = {path: path.read_text(encoding="utf-8") for path in files}
+    for path in handed_out.rglob("*.ipynb"):
+        pages[path] = "\n".join(cell.source for cell in execute.read(path).cells)
+    for path, text in pages.items():
+        for word in ("source/", "course release", "course build", "instructors -->"):
+            assert word not in text, f"{path.relative_to(handed_out)} says {word}"
+
+
+@pytest.mark.parametrize("target", ["notebooks", "links"])
+def test_in_a_learners_course_make_says_what_belongs_to_the_author(handed_out, target):
+    done = subprocess.run(["make", target, "REPO=a/b"], cwd=handed_out, capture_output=True, text=True,
+                          check=False)
+    assert done.returncode != 0 and not (handed_out / ".venv").exists()
+    assert done.stdout.count("\n") == 1 and "belong to the author's copy" in done.stdout
+
+
+def test_the_instructors_section_is_cut_and_the_rest_stays():
+    text = "# A\n\nx\n\n<!-- instructors -->\n## For\n\nsecret\n<!-- /instructors -->\n\n## End\n\ny\n"
+    assert handout.for_learners(text, "README.md") == "# A\n\nx\n\n## End\n\ny\n"
+    for marker in (handout.INSTRUCTORS, handout.INSTRUCTORS_END):
+        with pytest.raises(CourseError, match="README.md needs <!-- instructors --> before"):
+            handout.for_learners(text.replace(marker, ""), "README.md")
+
+
+@pytest.mark.parametrize(("folder", "sentence"), [
+    ("README.md", "README.md is a file: name a new folder"),
+    ("README.md/class", "README.md/class cannot be made (Not a directory): name another folder"),
+    ("x" * 300, "cannot be made (File name too long): name another folder"),
+])
+def test_a_folder_that_cannot_be_made_gets_one_sentence(sample, folder, sentence, monkeypatch, capsys):
+    monkeypatch.chdir(sample.root)
+    before = sorted(sample.root.rglob("*"))
+    assert cli.main(["release", "--to", folder]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+    assert sorted(sample.root.rglob("*")) == before
+
+
+def test_what_cannot_be_finished_is_removed(sample, tmp_path):
+    root = shutil.copytree(sample.root, tmp_path / "course")
+    (root / "README.md").write_text(f"# A\n\n{handout.INSTRUCTORS}\n", encoding="utf-8")
+    with pytest.raises(CourseError, match="one of a pair is missing"):
+        handout.hand_out(root, tmp_path / "class")
+    assert not (tmp_path / "class").exists()

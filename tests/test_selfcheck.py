@@ -68,20 +68,53 @@ def not_written(x):
     raise NotImplementedError("your code here")
 
 
+def unbound(x):
+    y += x  # noqa: F821 - an UnboundLocalError is a NameError too
+    return y
+
+
+def slip(x):
+    return 2 * xx  # noqa: F821
+
+
+EXPECTED = '  expected:\n    4.0\n  For a hint: hint("double_value")\n'
+
+
 @pytest.mark.parametrize(("answer", "said"), [
     (lambda x: 2 * x, "double_value: right.\n"),
-    (lambda x: 3 * x, ("double_value: not yet.\n  your answer gives:\n    6.0\n  expected:\n    4.0\n"
-                       '  For a hint: hint("double_value")\n')),
+    (lambda x: 3 * x, "double_value: not yet.\n  your answer gives:\n    6.0\n" + EXPECTED),
+    (lambda x: None, "double_value: not yet.\n  your answer gives:\n    None\n" + EXPECTED.replace(
+        "  For", "  Did you forget `return`?\n  For")),
+    (lambda x: int(2 * x), "double_value: not yet.\n  your answer gives:\n    4\n" + EXPECTED.replace(
+        "  For", "  The number is right, but a float is expected: do not round or convert it.\n  For")),
     (not_written,
-     "double_value: not answered yet. Write your answer in the cell above, run it, then ask again.\n"),
-    (None, "double_value: not answered yet: nothing is called 'double'. Run the cells above first.\n"),
-    (lambda x: x / 0, "double_value: your answer raised ZeroDivisionError: float division by zero\n"),
+     "double_value: not answered yet. Write your answer in the cell above, run it, then ask again.\n" + EXPECTED),
+    (None, "double_value: not answered yet: nothing is called 'double'. Run the cells above first.\n" + EXPECTED),
+    (lambda x: x / 0, "double_value: your answer raised ZeroDivisionError: float division by zero\n" + EXPECTED),
+    (slip, "double_value: your answer raised NameError: name 'xx' is not defined\n" + EXPECTED),
+    (unbound, "double_value: your answer raised UnboundLocalError: cannot access local variable 'y' where it is "
+              "not associated with a value\n" + EXPECTED),
+    (lambda x: x + [].sort(), "double_value: your answer raised TypeError: unsupported operand type(s) for +: "
+                              "'float' and 'NoneType'\n  Did you forget `return`?\n" + EXPECTED),
 ])
 def test_check_answers_in_words(answer, said, capsys):
     cell = {"check": check, "rounded": rounded} | ({"double": answer} if answer else {})
     exec('check("double_value")', cell)  # noqa: S102 - as a notebook cell runs it
     assert capsys.readouterr().out == said
     assert set(cell) <= {"check", "rounded", "double", "__builtins__"}
+
+
+@pytest.mark.parametrize(("came", "expected", "words"), [
+    ("1287", "1287.0", "a float is expected"), ("1287.0", "1287", "an int is expected"),
+    ("a = 2\nb = 3", "a = 2.0\nb = 3", "a float is expected"), ("[1, 2]", "[1.0, 2.0]", "a float is expected"),
+    ("12345678", "1.235e+07", "a float is expected"), ("-3", "-3.0", "a float is expected"),
+    ("None", "3", "forget `return`"), ("1.0\nNone", "1.0\n2.0", "forget `return`"),
+    ("1286", "1287.0", ""), ("1.235e+07", "12345678", ""), ("1.5", "1", ""), ("[1]", "[1.0, 2.0]", ""),
+    ("a = 2", "b = 2.0", ""), ("[1, 5]", "[1.0, 2.0]", ""), ("None", "None", ""), ("nan", "1.0", ""),
+])
+def test_a_slip_that_shows_is_named(came, expected, words):
+    said = selfcheck._slip(came, expected)
+    assert words in said if words else said == ""
 
 
 def test_hints_come_one_at_a_time_and_the_last_one_stays(capsys):

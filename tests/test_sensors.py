@@ -5,9 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -121,6 +124,88 @@ def test_missing_hardware_list_is_labelled_unknown():
     assert block.reading.label == "unknown"
     assert "3.6 J (unknown:" in str(block.reading)
     assert "unknown" in str(meter.sources)
+
+
+# -- interrupts ---------------------------------------------------------------------------------------------
+
+class Interrupted:
+    """A tracker that the learner interrupts: `where` is its method, `how` what happens inside it."""
+
+    def __init__(self):
+        self.where = self.how = None
+        self.whole = 0  # calls that were not cut short
+
+    def _do(self, name):
+        if self.where == name:
+            self.where = None
+            self.how()
+        self.whole += 1
+
+    def start_task(self):
+        self._do("start_task")
+
+    def stop_task(self):
+        self._do("stop_task")
+        return SimpleNamespace(cpu_energy=1e-6)
+
+
+def press_ctrl_c():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.01)
+
+
+def raise_it():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("how", [press_ctrl_c, raise_it])
+@pytest.mark.parametrize("where", ["start_task", "stop_task"])
+def test_an_interrupt_in_a_sensor_reaches_the_caller_and_the_next_window_works(where, how):
+    meter = Meter(tracker_factory=Interrupted)
+    tracker, handler = meter._sensors.tracker, signal.getsignal(signal.SIGINT)
+    tracker.where, tracker.how, tracker.whole = where, how, 0
+    with pytest.raises(KeyboardInterrupt), meter.block("cut"):
+        pass
+    if how is press_ctrl_c:
+        assert tracker.whole == 2, "the interrupt waits until codecarbon has put its own locks back"
+    assert not meter._sensors._lock.locked() and signal.getsignal(signal.SIGINT) is handler
+    with meter.block("next") as block:
+        pass
+    assert block.reading.joules == pytest.approx(3.6)
+
+
+def test_an_interrupt_inside_codecarbon_itself_leaves_no_lock(monkeypatch):
+    fakes.bare(monkeypatch)
+    meter = Meter()
+    tracker = meter._sensors.tracker
+    real, pressed = tracker._measure_power_and_energy, []
+
+    def measure():
+        if not pressed:
+            pressed.append(True)
+            press_ctrl_c()
+        return real()
+
+    monkeypatch.setattr(tracker, "_measure_power_and_energy", measure)
+    with pytest.raises(KeyboardInterrupt), meter.block("cut"):
+        pass
+    assert pressed and not meter._sensors._lock.locked()
+    with meter.block("next") as block:
+        sum(range(1_000_000))
+    assert block.reading.joules is not None and block.reading.label != "none"
+
+
+def test_unbroken_is_the_plain_code_in_another_thread():
+    found = []
+
+    def other():
+        with sensors.unbroken():
+            found.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert found == [signal.getsignal(signal.SIGINT)]
 
 
 def test_gpu_without_its_private_attribute_is_unknown():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from course_lib.stats import (
     Comparison,
     mean_interval,
     ratio_interval,
+    real,
     si,
     t_quantile,
     verdict,
@@ -141,6 +143,20 @@ def test_verdict_needs_the_whole_interval_beyond_the_margin(low, high, word):
     (1e-7, "100 nJ"), (4.633e12, "4.63 TJ"), (float("nan"), "no J"), (None, "no J"), (29.98, "30 J")])
 def test_three_digits_and_a_prefix(value, text):
     assert si(value, "J") == text
+
+
+@pytest.mark.parametrize("good", [1, 0.5, np.float32(2), np.int64(3)])
+def test_a_number_is_a_number(good):
+    assert real(good) == good
+
+
+@pytest.mark.parametrize("bad", [None, "1", [1], (1,), {}, True, 1j, np.ones(1), object()])
+def test_what_is_no_number_lies_in_no_range(bad):
+    assert not real(bad) <= 1e9 and not real(bad) >= -1e9
+
+
+def test_a_whole_number_is_asked_for():
+    assert real(5, Integral) == 5 and np.isnan(real(5.0, Integral))
 
 
 def test_comparison_names_its_quantity_and_verdict():

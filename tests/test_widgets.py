@@ -1,6 +1,7 @@
 """Predictions never block "Run all"; explorers answer at once and leave a static twin."""
 
 import statistics
+import sys
 
 import pytest
 
@@ -43,6 +44,35 @@ def test_a_prediction_that_was_made_is_fixed_by_the_reveal(capsys):
     p.reveal("higher")
     assert 'You said "higher".' in capsys.readouterr().out
     assert p._control.disabled and p._button.disabled
+
+
+def test_a_second_reveal_does_not_make_the_guess_an_answer(capsys):
+    p = predict("k", "How many?", low=1, high=1000, guess=30)
+    p.reveal(300)
+    p.reveal(400)
+    said = capsys.readouterr().out
+    assert said.count("No prediction was made") == 2 and "You said" not in said
+    assert [(e["answered"], e["actual"]) for e in ledger.read()] == [(False, 300), (False, 400)]
+    assert not p.answered
+
+
+def test_a_second_reveal_keeps_an_answer(capsys):
+    p = predict("k", "Which?", options=["lower", "higher"], guess="lower")
+    p._button.click()
+    p.reveal("higher")
+    p.reveal("lower")
+    assert capsys.readouterr().out.count('You said "lower".') == 2
+    assert [e["answered"] for e in ledger.read()] == [True, True]
+
+
+@pytest.mark.parametrize("make", [
+    lambda: slider(0, 1, 0), lambda: choice(["a"]), lambda: predict("k", "?", options=["a"], guess="a"),
+    lambda: predict("k", "?", low=0, high=2, guess=1), lambda: explore(draw, alt=words, n=None)])
+def test_without_ipywidgets_one_sentence_says_what_to_do(monkeypatch, make):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    with pytest.raises(ImportError, match="`make lab`.*`pip install ipywidgets`") as error:
+        make()
+    assert error.value.__suppress_context__ and "\n" not in str(error.value)
 
 
 def test_pressing_the_button_makes_the_guess_an_answer():

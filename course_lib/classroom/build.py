@@ -122,8 +122,9 @@ def mismatch(source):
     if as_source(nb) != content(parse(source)):
         if edited(nb):
             return (f"{notebook.name} was edited after its build and differs from {source.name}: "
-                    f"`jupytext --sync {notebook.parent.name}/{notebook.name}` takes the notebook's edits into the "
-                    f"source if the notebook is the newer file, `course build --force {where}` throws them away")
+                    f"`jupytext --sync {notebook.parent.name}/{notebook.name}` takes the notebook's edits "
+                    "into the source if the notebook is the newer file, "
+                    f"`course build --force {where}` throws them away")
         return (f"{source.name} and {notebook.name} differ: run `course build {where}` if the source is "
                 f"right, or `jupytext --sync {notebook.parent.name}/{notebook.name}` for the newer one")
     for cell in nb.cells:  # an id is made of the text it was built from: another id, older outputs
@@ -175,14 +176,15 @@ def build_one(source, root):
 
 
 def save_pictures(nb, folder):
-    """Write the figures of cells that name a `picture` under `folder`: all of them, or none and a CourseError."""
+    """Write the figures of cells that name a `picture` under `folder`: all, or none and a CourseError."""
     pictures = {}
     for cell in nb.cells:
         if name := cell.metadata.get("course", {}).get("picture"):
-            found = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
+            shown = [output.get("data", {}).get("image/png") for output in cell.outputs]
+            found = list(filter(None, shown))
             if len(found) != 1:
-                raise CourseError(f"the cell `{execute.first_line(cell)}` names a picture and shows {len(found)} "
-                                  "figures: it needs exactly one")
+                raise CourseError(f"the cell `{execute.first_line(cell)}` names a picture and shows "
+                                  f"{len(found)} figures: it needs exactly one")
             pictures[folder / name] = base64.b64decode(found[0])
     for path, picture in pictures.items():
         path.parent.mkdir(exist_ok=True)

@@ -337,7 +337,8 @@ def conclusions(tdp=8, ram=ram_watts, cores=2):
 print(f"table value 8 W, memory {modules} modules: {ram_watts:.0f} W, 2 cores")
 for name, (one, two, ratio) in conclusions().items():
     word = "equal" if abs(ratio - 1) < 0.05 else "higher" if ratio > 1 else "lower"
-    print(f"{name:14s} {one.joules:5.1f} J -> {two.joules:5.1f} J ({one.label:8s})  two threads: {ratio:.2f} times, {word}")
+    stated = f"{one.joules:5.1f} J -> {two.joules:5.1f} J ({one.label})"
+    print(f"{name:14s} {stated:30s} two threads: {ratio:.2f} times, {word}")
 
 ram = ram_watts * seconds
 whole = conclusions()["machine + RAM"][0].joules
@@ -368,8 +369,7 @@ def constant_figure(tdp, ram):
     ax.barh(names, cpu, color=plots.OKABE_ITO[0], edgecolor="black", label="CPU (modelled)")
     ax.barh(names, memory, left=cpu, color=plots.OKABE_ITO[5], edgecolor="black", hatch="///", label="memory (assumed)")
     ax.invert_yaxis()
-    ax.set_xlim(0, 1.35 * max(c + m for c, m in zip(cpu, memory)))
-    ax.legend(loc="center right")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=2)
     return fig
 
 
