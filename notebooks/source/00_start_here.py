@@ -232,7 +232,7 @@ with meter.block("first reading") as block:
     for _ in range(20):
         matrix @ matrix
 
-block.reading
+block.reading.log()
 
 # %%
 if block.reading.joules is None:
@@ -260,7 +260,7 @@ print(f"operations in the first reading: {work:,} FLOPs")
 # %% [markdown]
 # ## Your ledger
 #
-# Predictions and verdicts are kept in a small file, your *ledger*. It holds no name, neither yours nor the machine's.
+# Predictions, readings and verdicts are kept in a small file, your *ledger*. It holds no name, neither yours nor the machine's.
 # The last lesson will look back at it. On Colab, save it before you close: the next notebook is another machine.
 
 # %%

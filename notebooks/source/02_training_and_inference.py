@@ -168,6 +168,9 @@ training = meter.measure(lambda: train_once(next(seeds)), rel=0.1, name="one tra
 single = meter.measure(lambda: ask(alone), rel=0.05, name="one query alone")
 batched = meter.measure(lambda: ask(batch), rel=0.05, name="a batch of 256 queries")
 
+for measurement in (training, single, batched):
+    measurement.log()  # into your ledger
+
 # %%
 Table(
     ["what", "CPU time", "energy", "95 % interval", "goal reached"],
