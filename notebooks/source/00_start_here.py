@@ -214,6 +214,11 @@ Table(["label", "what it means", "how accurate"],
       [(p.name.lower(), p.meaning, p.accuracy) for p in reversed(Provenance)])
 
 # %% [markdown]
+# The numbers in the last column are from studies. One tool lay [20 to 37 %](#acc_codecarbon) below a plug meter, and errors
+# reached [40 %](#acc_codecarbon_max). The power sensor of a large GPU looks only [25 %](#acc_nvml_sampled) of the time. A
+# model gave four more memory modules [24 W](#acc_ram_model), and the meter at the wall saw less than
+# [1.5 W](#acc_ram_meter).
+#
 # The next measurement multiplies two large matrices, twenty times. The operations are counted, the time is taken, the
 # energy is labelled.
 
@@ -306,4 +311,5 @@ for kind in ("measured here", "checked against sources", "not checkable"):
 # ## Sources
 
 # %%
-cite("q_gemini", "q_chatgpt_devries", "q_textclass", "q_imgclass", "q_textgen", "q_imggen", "ph_charge")
+cite("q_gemini", "q_chatgpt_devries", "q_textclass", "q_imgclass", "q_textgen", "q_imggen", "ph_charge",
+     "acc_codecarbon", "acc_codecarbon_max", "acc_nvml_sampled", "acc_ram_model", "acc_ram_meter")

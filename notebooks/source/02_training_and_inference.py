@@ -454,7 +454,7 @@ Table(["claim", "the article says"], [(name, claim(name).quote) for name in ("A4
 # %%
 guess_energy = predict(
     "02-energy-share", "How many of such published shares, of six, are shares of measured energy?",
-    low=0, high=6, guess=3, unit="shares",
+    low=0, high=6, guess=3, unit="of six",
 )
 guess_energy
 
@@ -564,7 +564,7 @@ verdict("A3", "supported" if low <= older.value <= high else "misattributed",
 #
 # Now set the numbers yourself. When does inference pass four fifths, nine tenths, or nearly all of the energy? Three
 # invented fleets to begin with. Their energy per query is an estimate for servers and building, their training is
-# GPT-3's, some years older: a mixed fleet, for practice.
+# GPT-3's, some years older: a mixed fleet, for practice. *Never* means: not within ten years.
 
 # %%
 def inference_share(day, users, queries, wh, training_mwh, retrainings):
