@@ -165,7 +165,7 @@ class Explorer:
         w = _widgets()
 
         self._draw, self._alt, self.controls, self.seconds = draw, alt, controls, []
-        self._picture = w.HTML()
+        self._picture, self._labels, self._places = w.HTML(), None, None
         data, metadata = self._render()
         settings = ", ".join(f"{c.description or n}: {_setting(c)}" for n, c in controls.items())
         self._twin = {**data, "text/plain": f"{data['text/plain']} (at {settings})"}, metadata
@@ -183,7 +183,14 @@ class Explorer:
         try:
             fig = self._draw(**self.values)
             alt = self._alt(**self.values) if callable(self._alt) else self._alt
+            # Finding room for labels takes a third of the time: keep the places while the labels stay as long.
+            labels = [max((len(t.get_text()) for t in ax.get_yticklabels()), default=0) for ax in fig.axes]
+            if labels == self._labels:
+                fig.set_layout_engine("none")
+                for ax, place in zip(fig.axes, self._places):
+                    ax.set_position(place)
             data, metadata = bundle(fig, alt)
+            self._labels, self._places = labels, [ax.get_position() for ax in fig.axes]
         except Exception as why:
             if not self.seconds:
                 raise  # a broken explorer must fail when it is built, not when a learner moves it
