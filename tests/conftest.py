@@ -4,6 +4,7 @@ import os
 import re
 import tempfile
 
+import pytest
 from budgets import Budgets
 
 # Reasons for which a test may be skipped or expected to fail: a pattern of pytest's reason, and why that is right.
@@ -50,3 +51,13 @@ def pytest_configure(config):
 
 def pytest_unconfigure(config):
     config._course_ledger.cleanup()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that moves only when a test says so, in place of the meter's clocks."""
+    import fakes  # here, because it imports the library, and a run of lessons alone has no need of it
+
+    made = fakes.Clock()
+    made.install(monkeypatch)
+    return made

@@ -28,13 +28,6 @@ def no_sensor(monkeypatch):
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    made = fakes.Clock()
-    made.install(monkeypatch)
-    return made
-
-
-@pytest.fixture
 def counter(monkeypatch, tmp_path, clock):
     """A meter on one fake 30 W package whose time is `clock`."""
     tree = fakes.Powercap(tmp_path, clock=clock).install(monkeypatch)

@@ -32,13 +32,6 @@ def probe_again(monkeypatch):
     fakes.forget()
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    made = fakes.Clock()
-    made.install(monkeypatch)
-    return made
-
-
 def window(meter, clock, seconds=1.0):
     with meter.block("w") as block:
         clock.sleep(seconds)
