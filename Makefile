@@ -6,6 +6,10 @@ TORCH ?= cpu
 LAB_ARGS ?=
 PYTEST_ARGS ?=
 REPO ?=
+EXERCISES ?= exercises
+SUBMISSIONS ?=
+GRADES ?= grades.csv
+GRADE_ARGS ?=
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 # Compiling every file at once takes longer than all the rest; Python compiles what is used when it is first used
@@ -14,9 +18,9 @@ INSTALL := $(PIP) install --no-compile
 unexport PYTHONDONTWRITEBYTECODE
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 LESSON := notebooks/00_start_here.ipynb
-export REPO
+export REPO EXERCISES SUBMISSIONS GRADES
 
-.PHONY: help lab test check notebooks bench links clean author venv torch install-lab install-test
+.PHONY: help lab test check notebooks grade bench links clean author venv torch install-lab install-test
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -25,6 +29,7 @@ help:
 	@echo 'make test                    the same, and run every test that CI runs'
 	@echo 'make check                   style and the quick tests only, for daily work (under two minutes)'
 	@echo 'make notebooks               rebuild the lessons whose source changed: notebooks/source/*.py to .ipynb'
+	@echo 'make grade SUBMISSIONS=path  grade what a class handed in: a folder, or a zip from Moodle or Canvas'
 	@echo 'make bench                   run the benchmarks; their tables go to benchmarks/results/'
 	@echo 'make links REPO=owner/name   point every badge, link and setup cell at your copy of the course'
 	@echo 'make clean                   remove .venv, caches and build leftovers; notebooks and your ledger stay'
@@ -32,6 +37,7 @@ help:
 	@echo 'TORCH=default   take the default build of torch, with GPU support (big), not the CPU build'
 	@echo 'PYTHON=path     the Python that .venv is made with'
 	@echo 'LAB_ARGS=...    handed to JupyterLab, for example LAB_ARGS="--no-browser --port 8890"'
+	@echo 'EXERCISES=path  what to grade (all exercises); GRADES=file: where to (grades.csv); GRADE_ARGS="--only Ada"'
 	@echo 'PYTEST_ARGS=... handed to pytest, for example PYTEST_ARGS="-k energy"'
 
 lab: install-lab
@@ -51,12 +57,16 @@ check: install-test
 
 # Sources, and the commands that work on them, are not in the copy that a class gets.
 author:
-	@test -d course_lib/classroom || { echo "make notebooks and make links belong to the author's copy of the course;" \
+	@test -d course_lib/classroom || { echo "make notebooks, make grade and make links belong to the author's copy of the course;" \
 	  'this copy has no sources.'; exit 1; }
 
 notebooks: author install-lab
 	@echo 'notebooks: building the lessons whose source changed'
-	@$(PY) -m course_lib.classroom.cli build
+	@$(PY) -m course_lib.cli build
+
+grade: author install-lab
+	@test -n "$$SUBMISSIONS" || { echo 'grade: say what was handed in, for example `make grade SUBMISSIONS=class.zip`.'; exit 1; }
+	@$(PY) -m course_lib.cli grade "$$EXERCISES" "$$SUBMISSIONS" -o "$$GRADES" $(GRADE_ARGS)
 
 bench: install-test
 	@ls benchmarks/*.py >/dev/null 2>&1 || { echo 'benchmarks/ holds no benchmark yet: nothing was run.'; exit 1; }
@@ -64,7 +74,7 @@ bench: install-test
 
 links: author install-lab
 	@test -n "$$REPO" || { echo 'links: say which repository, for example `make links REPO=owner/name`.'; exit 1; }
-	@$(PY) -m course_lib.classroom.cli links "$$REPO"
+	@$(PY) -m course_lib.cli links "$$REPO"
 
 clean:
 	@echo 'clean: removing .venv, caches and build leftovers; notebooks and your ledger stay'
@@ -120,11 +130,11 @@ NO_NEWS := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"
 # The stamp holds what was installed, from which files, in which folder. Contents, not file times, which are
 # arbitrary in a fresh clone. What `make test` installs is enough for `make lab`, too.
 install-lab: EXTRAS := lab,classroom,deploy
-install-test: EXTRAS := lab,classroom,deploy,test
+install-test: EXTRAS := lab,classroom,deploy,cluster,test
 install-lab install-test: torch
 	@file=$(SETTINGS)/overrides.json; test -f $$file || { mkdir -p $(SETTINGS) && echo '$(NO_NEWS)' > $$file; }
 	@mark="$$(cat pyproject.toml constraints.txt | cksum) in $$(pwd -P):"; \
-	case "$$(cat .venv/installed 2>/dev/null)" in "$$mark $(EXTRAS)"|"$$mark $(EXTRAS),test") exit 0;; esac; \
+	case "$$(cat .venv/installed 2>/dev/null)" in "$$mark $(EXTRAS)"|"$$mark $(EXTRAS),"*) exit 0;; esac; \
 	echo 'install: the course and its packages, in the versions of constraints.txt (a minute or two)'; \
 	$(INSTALL) -qq -c constraints.txt -e '.[$(EXTRAS)]' || { echo 'install: pip did not get through. To see all it says:' \
 	  "$(PIP) install -c constraints.txt -e '.[$(EXTRAS)]'"; exit 1; }; \

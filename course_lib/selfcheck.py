@@ -132,30 +132,48 @@ def check(grade_id):
     cell = _check_cell(grade_id)
     names = dict(sys._getframe(1).f_globals)  # a copy: what the check defines does not reach the notebook
     body = ast.parse(cell["source"])
-    last, expected, came = ast.Expression(body.body.pop().value), expected_text(cell), None
+    last, came, said = ast.Expression(body.body.pop().value), None, None
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             exec(compile(body, "<check>", "exec"), names)  # noqa: S102 - the course's own cell
             came = repr(eval(compile(last, "<check>", "eval"), names))
-    except NotImplementedError:
-        said = "not answered yet. Write your answer in the cell above, run it, then ask again."
     except NameError as error:  # in the check itself: a cell was not run; inside an answer: a slip there
         outside = error.__traceback__.tb_next is None or error.__traceback__.tb_next.tb_next is None
-        said = (f"not answered yet: nothing is called {error.name!r}. Run the cells above first." if outside
-                else f"your answer raised {type(error).__name__}: {error}")
+        said = (f"{unnamed(error.name)} Run the cells above first." if outside
+                else raised(type(error).__name__, str(error)))
     except Exception as error:  # noqa: BLE001 - whatever a learner's code may raise
-        said = f"your answer raised {type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
-        said += f"\n  {_RETURN}" * (isinstance(error, TypeError) and "NoneType" in str(error))
-    else:
-        said = "right." if came == expected else "not yet."
-    print(f"{grade_id}: {said}")
-    if came != expected or expected is None:
-        for label, text in (("your answer gives:", came), ("expected:", expected)):
-            if text is not None:
-                print(f"  {label}\n{textwrap.indent(text, '    ')}")
-        if came is not None and (slip := _slip(came, expected or "")):
-            print(f"  {slip}")
-        print(f'  For a hint: hint("{grade_id}")')
+        said = raised(type(error).__name__, str(error))
+    print(in_words(grade_id, came, expected_text(cell), said))
+
+
+def unnamed(name):
+    """What is said when a check finds no such name."""
+    return f"not answered yet: nothing is called {name!r}."
+
+
+def raised(kind, text, then="run it, then ask again"):
+    """What is said when an answer raised an exception of this kind, with this text, and gave no value."""
+    if kind == "NotImplementedError":
+        return f"not answered yet. Write your answer in the cell above, {then}."
+    said = f"your answer raised {kind}: {text.strip().partition(chr(10))[0][:200]}"
+    return said + f"\n  {_RETURN}" * (kind == "TypeError" and "NoneType" in text)
+
+
+def in_words(grade_id, came, expected, said=None):
+    """How a check went, in lines: the text that `came` against the one expected, or `said` where none came.
+
+    Whatever is not right comes with the expected text and the way to a hint.
+    """
+    right = said is None and came == expected
+    lines = [f"{grade_id}: {said or ('right.' if right else 'not yet.')}"]
+    if right and expected is not None:
+        return lines[0]
+    for label, text in (("your answer gives:", came), ("expected:", expected)):
+        if text is not None:
+            lines += [f"  {label}", textwrap.indent(text, "    ")]
+    if came is not None and (slip := _slip(came, expected or "")):
+        lines.append(f"  {slip}")
+    return "\n".join([*lines, f'  For a hint: hint("{grade_id}")'])
 
 
 def _slip(came, expected):

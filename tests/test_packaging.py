@@ -98,6 +98,11 @@ def test_plain_pytest_runs_what_ci_runs():
     assert {"--nbval-lax", "--nbval-current-env"} <= set(options["addopts"].split())
 
 
+def test_the_command_is_one_that_a_learners_copy_has_too(project):
+    assert project["scripts"] == {"course": "course_lib.cli:main"}
+    assert "course_lib.classroom.cli" not in text("Makefile")
+
+
 # --- Makefile and .ci/run -----------------------------------------------------------------------------------------
 
 # Stands in for Python: it writes down what make asks of it, and installs nothing.
@@ -164,7 +169,7 @@ def test_make_lab_installs_once_and_then_only_starts(course_copy):
 def test_make_test_adds_the_test_extra_and_is_enough_for_lab(course_copy):
     course_copy("lab")
     test = course_copy("test", "PYTEST_ARGS=-k energy")
-    assert [call.split("-e ")[1] for call in test.installs] == [".[lab,classroom,deploy,test]"]
+    assert [call.split("-e ")[1] for call in test.installs] == [".[lab,classroom,deploy,cluster,test]"]
     assert test.calls[-1] == "-m pytest -k energy"
     assert course_copy("lab").installs == [] and course_copy("test").installs == []
 
@@ -205,6 +210,12 @@ def test_no_python_at_all(course_copy):
     assert made.returncode != 0 and "found no Python" in made.text
 
 
+def test_make_grade_hands_names_with_spaces_on(course_copy):
+    assert "make grade SUBMISSIONS=" in course_copy("grade").text
+    made = course_copy("grade", "SUBMISSIONS=hand in/class a.zip", "GRADES=my grades.csv", "GRADE_ARGS=--regrade")
+    assert made.calls[-1] == "-m course_lib.cli grade exercises hand in/class a.zip -o my grades.csv --regrade"
+
+
 def test_links_and_lab_say_what_is_missing(course_copy):
     assert "make links REPO=owner/name" in course_copy("links").text
     (course_copy.folder / "notebooks/00_start_here.ipynb").unlink()
@@ -214,10 +225,10 @@ def test_links_and_lab_say_what_is_missing(course_copy):
 
 def test_what_belongs_to_the_author_says_so_in_a_learners_copy(course_copy):
     (course_copy.folder / "course_lib/classroom").rmdir()
-    for words in (["notebooks"], ["links", "REPO=a/b"]):
+    for words in (["notebooks"], ["links", "REPO=a/b"], ["grade", "SUBMISSIONS=class.zip"]):
         made = course_copy(*words)
         assert made.returncode != 0 and made.calls == []
-        assert made.stdout == ("make notebooks and make links belong to the author's copy of the course; "
+        assert made.stdout == ("make notebooks, make grade and make links belong to the author's copy of the course; "
                                "this copy has no sources.\n")
     assert course_copy("lab").returncode == 0
 
@@ -237,7 +248,7 @@ def test_jupyterlab_does_not_ask_about_news_and_a_changed_setting_stays(course_c
 
 def test_plain_make_explains_every_target(course_copy):
     shown = course_copy().stdout
-    for target in ("lab", "test", "check", "notebooks", "bench", "links", "clean"):
+    for target in ("lab", "test", "check", "notebooks", "grade", "bench", "links", "clean"):
         assert f"make {target}" in shown
 
 

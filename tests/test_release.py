@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
@@ -257,7 +258,9 @@ def test_a_learners_course_has_no_sources(sample, tmp_path):
                      "notebooks/00_sample.ipynb", "notebooks/README.md",
                      "course_lib/assets/exercises/90_sample.ipynb"}
     assert "jupytext" not in (folder / "notebooks" / "00_sample.ipynb").read_text(encoding="utf-8")
-    assert "course_lib.classroom" not in (folder / "pyproject.toml").read_text(encoding="utf-8")
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["scripts"] == {"course": "course_lib.cli:main"}
+    assert "course_lib.classroom" not in str(project), "an entry point leads into what is not there"
     told = "".join((folder / name).read_text(encoding="utf-8") for name in files)
     assert not [line for line in release.solution_lines(sample.solved) if line in told]
     with pytest.raises(CourseError, match="is not empty"):

@@ -1,17 +1,13 @@
-"""The `course` command: build lessons, release exercises, set the repository's address."""
+"""The instructors' half of the `course` command: build lessons, release exercises, set the address."""
 
-import argparse
 import sys
 
 from . import CourseError, course_root
+from .grading import command as command_line
 
 
-def parser():
-    """The command line, as an argparse parser."""
-    top = argparse.ArgumentParser(
-        prog="course", description="Commands for those who write or teach the course.",
-        epilog="example: course build notebooks/source/02_training_and_inference.py")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def add_commands(commands):
+    """Add the instructors' commands to the subparsers of the `course` command."""
 
     def command(name, line, example):
         return commands.add_parser(name, help=line, description=line, epilog=f"example: {example}")
@@ -32,15 +28,18 @@ def parser():
     links = command("links", "Set the repository's address: badges, links and setup cells.",
                     "course links my-school/frugal-ai-lab")
     links.add_argument("repository", metavar="OWNER/NAME", help="the repository on GitHub")
-    return top
+    command_line.add_commands(commands)
 
 
-def main(argv=None):
-    """Run the command line; returns the exit code: 0 done, 1 a lesson fails or differs, 2 a wrong request."""
-    options = parser().parse_args(argv)
-    # nbformat's schema checker builds some 35 grammars if it finds this module: two seconds, of no use here
-    sys.modules.setdefault("rfc3987_syntax", None)
+def run(options):
+    """Run one of them; returns the exit code: 0 done, 1 something failed or differs, 2 a wrong request."""
     try:
+        if options.command in command_line.COMMANDS:  # exercises of one's own may lie anywhere
+            try:
+                root = course_root()
+            except CourseError:
+                root = None
+            return command_line.run(options, root)
         root = course_root()
         if options.command == "build":
             from .build import build
@@ -61,6 +60,13 @@ def main(argv=None):
         print("course: stopped; what was already written stays", file=sys.stderr)
         return 130
     return 0
+
+
+def main(argv=None):
+    """The whole `course` command: see course_lib.cli."""
+    from ..cli import main as course
+
+    return course(argv)
 
 
 if __name__ == "__main__":

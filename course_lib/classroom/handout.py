@@ -8,6 +8,9 @@ from .release import BEGIN
 
 INSTRUCTORS, INSTRUCTORS_END = "<!-- instructors -->", "<!-- /instructors -->"
 _SECTION = re.compile(rf"{INSTRUCTORS}.*?{INSTRUCTORS_END}\n*", re.DOTALL)
+# a table of entry points, with the comment above it, where all that it names is in course_lib.classroom
+_ENTRY_POINTS = re.compile(r'(?:^#.*\n)*^\[project\.entry-points\..*\]\n(?:^(?:#.*|.*"course_lib\.classroom\..*)\n)+\n*',
+                           re.MULTILINE)
 
 FILES = ("README.md", "LICENSE", "pyproject.toml", "environment.yml", "constraints.txt", "Makefile",
          ".gitignore", "notebooks/README.md", "exercises/README.md", "exercises/conftest.py")
@@ -68,11 +71,10 @@ def _fill(root, folder):
         kept = re.sub(r"^\t@echo 'make (?:notebooks|links) .*\n", "", makefile.read_text(encoding="utf-8"),
                       flags=re.MULTILINE)
         makefile.write_text(kept, encoding="utf-8", newline="\n")
-    script = folder / "pyproject.toml"
-    if script.exists():  # the `course` command is for instructors, and not in this copy
-        kept = re.sub(r'^\[project\.scripts\]\n|^course\s*=\s*"course_lib\.classroom.*\n', "",
-                      script.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        script.write_text(kept, encoding="utf-8", newline="\n")
+    project = folder / "pyproject.toml"
+    if project.exists():  # no entry point may lead into the classroom, which is not in this copy
+        text = project.read_text(encoding="utf-8")
+        project.write_text(_ENTRY_POINTS.sub("", text), encoding="utf-8", newline="\n")
     shutil.copytree(root / "course_lib", folder / "course_lib",
                     ignore=shutil.ignore_patterns("classroom", "__pycache__", "*.pyc"))
     if (root / "notebooks" / "images").is_dir():

@@ -154,7 +154,7 @@ def strip(nb):
     nb = copy.deepcopy(nb)
     nb.cells = [cell for cell in nb.cells if "hidden" not in execute.tags(cell)]
     for cell in nb.cells:
-        cell.source = _REGION.sub(_STUB, cell.source)
+        cell.source = without_solution(cell.source)
         if cell.cell_type == "code" and not is_check(cell):
             cell.outputs, cell.execution_count = [], None
     for count, cell in enumerate(filter(is_check, nb.cells), 1):
@@ -164,6 +164,11 @@ def strip(nb):
     nb.metadata = type(nb.metadata)(course=nb.metadata["course"], kernelspec=dict(build.KERNEL),
                                     language_info=dict(build.LANGUAGE))
     return nb
+
+
+def without_solution(text):
+    """A cell's text with its solution replaced by the line that learners see."""
+    return _REGION.sub(_STUB, text)
 
 
 def solution_lines(nb):
@@ -185,7 +190,7 @@ def merge_answers(base, submission):
             answers[grading(cell).get("grade_id", cell.get("id"))] = cell.source
     for cell in merged.cells:
         if grading(cell).get("solution"):
-            answer = answers.get(grading(cell)["grade_id"], _REGION.sub(_STUB, cell.source))
+            answer = answers.get(grading(cell)["grade_id"], without_solution(cell.source))
             cell.source = _MARKER.sub("", answer)
     return merged
 

@@ -1,0 +1,1 @@
+"""Grading a class through nbval: `course grade`, `course merge`, `course export`."""

@@ -1,0 +1,170 @@
+"""Who is graded in what, and the rows that come of it: known ones, new ones, and those of what cannot be graded."""
+
+import difflib
+import os
+import unicodedata
+from dataclasses import replace
+from pathlib import Path
+
+from .. import CourseError
+from . import model
+from .records import Row, key
+from .texts import one_line
+
+_NAMED = 5  # so many names stand in a sentence
+_LONGEST = 4000  # characters of a shown text that are kept
+
+
+def seen_from(path, out):
+    """A path as seen from the folder of the grades: it stays right when both are moved together."""
+    path, folder = Path(path).resolve(), Path(out).resolve().parent
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # Windows: another drive
+        return path.as_posix()
+
+
+def pair_up(found, names, refused, say):
+    """{(learner, exercise): Submission} for every learner found and every name; one without a file where none came.
+
+    `refused` are exercises that could not even be read: a file that may be theirs is nobody's fault.
+    """
+    pairs, loose, others, unclear = {}, [], 0, 0
+    for submission in found:
+        if submission.exercise in names:
+            pairs[submission.learner, submission.exercise] = submission
+        elif submission.exercise:
+            others += 1
+        elif any(name in submission.file for name in refused):
+            unclear += 1
+        else:
+            loose.append(submission)
+    for count, what in ((others, "of exercises not graded now"), (unclear, "that may be of an exercise not graded")):
+        if count:
+            say(f"left aside: {count} file{'s' * (count > 1)} {what}")
+    for submission in loose:  # with one exercise to grade, it is meant for that one
+        pair = submission.learner, names[0] if len(names) == 1 and not refused else ""
+        if pair in pairs:
+            note = f"also handed in: {submission.file} ({submission.problem})"
+            pairs[pair] = replace(pairs[pair], notes=(*pairs[pair].notes, note))
+        else:
+            pairs[pair] = replace(submission, exercise=pair[1])
+    for submission in found:
+        for name in names:
+            empty = model.Submission(submission.learner, name, "", submission.lms_id)
+            pairs.setdefault((submission.learner, name), empty)
+    return pairs
+
+
+def in_order(pairs, shard=None):
+    """The pairs sorted, or the share of one shard (i, n): every n-th from the i-th on."""
+    share = sorted(pairs, key=lambda pair: (pair[0].casefold(), *pair))
+    return share if shard is None else share[shard[0] - 1::shard[1]]
+
+
+def learners(found, only=()):
+    """The learners to grade: all, or those that `only` names, by name (case aside) or by number.
+
+    Raises CourseError where nobody is called so.
+    """
+    numbers = {submission.learner: submission.lms_id for submission in found}
+    wanted = set() if only else set(numbers)
+    for name in only:
+        mine = {learner for learner, number in numbers.items()
+                if _plain(name) == _plain(learner) or (number and name == number)}
+        if not mine:
+            plain = {_plain(learner): learner for learner in numbers}
+            near = [plain[p] for p in difflib.get_close_matches(_plain(name), plain, 3, 0.5)] or sorted(numbers)[:3]
+            raise CourseError(f"nobody here is called {one_line(name, 60)!r}; the nearest names: {some(near)}")
+        wanted |= mine
+    return wanted
+
+
+def _plain(name):
+    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
+
+
+def some(names):
+    """The first names of a list, and how many more there are."""
+    names = list(names)
+    shown = ", ".join(one_line(name, 40) for name in names[:_NAMED])
+    return shown + f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)
+
+
+class Rows:
+    """Makes the rows of one run. `dry`: {exercise's name: engine.DryRun}; `seeds`: this run's, then other valid ones."""
+
+    def __init__(self, store, dry, seeds, limits, environment, root):
+        self.store, self.dry, self.seeds, self.limits = store, dry, seeds, limits
+        self.environment, self.root = environment, root
+        self._by_key = {row.result.key: row for row in store.rows.values() if row.result.status == model.GRADED}
+
+    def forget(self, share, names):
+        """Drop the rows of `names` that came from this folder and are not in `share` any more.
+
+        Returns the learners of the rows dropped, and of those kept because they came from elsewhere.
+        """
+        others = {pair: row for pair, row in self.store.rows.items() if pair not in share and pair[1] in names}
+        gone = [pair for pair, row in others.items() if row.root == self.root]
+        for pair in gone:
+            self.store.drop(pair)
+        return sorted({pair[0] for pair in gone}), sorted({pair[0] for pair in others} - {pair[0] for pair in gone})
+
+    def blank(self, submission):
+        """The row of a submission that cannot be read, or of none; None where it was handed in elsewhere before."""
+        if submission.problem:
+            return self._row(submission, model.BROKEN, model.UNREACHED, problem=submission.problem)
+        before = self.store.rows.get((submission.learner, submission.exercise))
+        if before and before.root != self.root and before.result.status != model.MISSING:
+            return None
+        return self._row(submission, model.MISSING, model.UNANSWERED)
+
+    def known(self, submission):
+        """The row of a submission that was graded before, under the learner's present name; else None."""
+        row = next((self._by_key[k] for k in (self._key(submission, seed) for seed in self.seeds)
+                    if k in self._by_key), None)
+        if row is None:
+            return None
+        new = self._row(submission, model.GRADED, checks=row.result.checks, key=row.result.key,
+                        seconds=row.result.seconds)
+        new.seed, new.said = row.seed, row.said
+        new.result.notes += row.said
+        return new
+
+    def graded(self, submission, outcome):
+        """The row of what engine.grade_one returned. An exception, or what has no known shape, is the grader's fault."""
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
+            checks = {check.id: _checked(check, outcome["checks"][check.id])
+                      for check in self.dry[submission.exercise].exercise.checks}
+            row = self._row(submission, model.GRADED, checks=checks, seconds=round(outcome["seconds"], 3),
+                            key=self._key(submission, self.seeds[0]))
+            row.said = [one_line(note, 300) for note in outcome["notes"]][:20]
+            row.result.notes += row.said
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is one row
+            why = f"the grader failed on it ({type(error).__name__}: {error}); run the same command again"
+            row = self._row(submission, model.FAILED, model.UNREACHED, problem=why)
+        return row
+
+    def _row(self, submission, status, outcome="", problem="", **more):
+        dry = self.dry.get(submission.exercise)
+        blank = {check.id: {"outcome": outcome, "points": 0, "max": check.points, "got": None, "reason": None}
+                 for check in (dry.exercise.checks if dry else ())}
+        result = model.Result(
+            learner=submission.learner, exercise=submission.exercise, file=submission.file, status=status,
+            lms_id=submission.lms_id, notes=[*submission.notes], problem=one_line(problem, 300),
+            answers_sha256=submission.sha256, **{"checks": blank, **more})
+        return Row(result, dry.exercise.sha256 if dry else "", self.seeds[0], self.root)
+
+    def _key(self, submission, seed):
+        return key(self.dry[submission.exercise].exercise, submission.sha256, seed, self.limits, self.environment)
+
+
+def _checked(check, came):
+    """What is kept of a check: points by its outcome; of a hidden one nothing that could tell its text."""
+    if came["outcome"] not in model.OUTCOMES:
+        raise ValueError(f"{check.id} came to {came['outcome']!r}")
+    got, reason = (None, None) if check.hidden else (came.get("got"), came.get("reason"))
+    return {"outcome": came["outcome"], "points": check.points if came["outcome"] == model.RIGHT else 0,
+            "max": check.points, "got": got and str(got)[:_LONGEST], "reason": reason and str(reason)[:300]}
