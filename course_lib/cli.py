@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -48,13 +49,13 @@ def main(argv=None):
     options = parser().parse_args(argv)
     # nbformat's schema checker builds some 35 grammars if it finds this module: two seconds, of no use here
     sys.modules.setdefault("rfc3987_syntax", None)
-    if options.command != "check":
-        from .classroom import cli
-
-        return cli.run(options)
     from .handin.check import Unusable, check
 
     try:
+        if options.command != "check":
+            from .classroom import cli
+
+            return cli.run(options)
         return check(options.files, options.timeout)
     except Unusable as error:
         print(f"course: {error}", file=sys.stderr)
@@ -62,6 +63,9 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("course: stopped; your notebook is as it was", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read what we say has read enough, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 if __name__ == "__main__":

@@ -113,20 +113,24 @@ def get_message(self, stream, timeout=None):
         if left <= 0:
             running.overdue |= stream == "iopub"
             raise Empty
-        alive = self.is_alive()
-        _take(self, min(left, POLL) if alive else 0)
-        if not alive and not box:
+        if _take(self, min(left, POLL)) or self.is_alive():  # to ask for life costs more than to take a message
+            continue
+        _take(self, 0)  # what it still sent
+        if not box:
             _stop(self, KernelDied, "the kernel died")
 
 
 def _take(self, seconds):
-    """Wait up to `seconds` for messages, and move them from the sockets into the inbox, undecoded."""
+    """Wait up to `seconds` for messages, and move them from the sockets into the inbox, undecoded.
+
+    True where some came.
+    """
     channels = {"shell": self.kc.shell_channel.socket, "iopub": self.kc.iopub_channel.socket}
     poller, running, limit = zmq.Poller(), self.running, limits["output_bytes"]
     for socket in channels.values():
         poller.register(socket, zmq.POLLIN)
         poller.register(socket.get_monitor_socket(zmq.EVENT_DISCONNECTED), zmq.POLLIN)
-    ready, flood = dict(poller.poll(seconds * 1000)), False
+    ready, flood, before = dict(poller.poll(seconds * 1000)), False, running.size
     for name, socket in channels.items():
         for _ in range(1000 if ready.pop(socket, 0) else 0):  # a flood must not hold us past the deadline
             try:
@@ -144,6 +148,7 @@ def _take(self, seconds):
         flood = time.monotonic() > ends
     if flood:
         _stop(self, TooMuchOutput, f"more than {limit / 2**20:g} MB of output: the kernel was stopped")
+    return running.size > before
 
 
 def _stop(self, fault, text):

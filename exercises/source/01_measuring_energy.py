@@ -227,7 +227,7 @@ rounded([three_way(*case) for case in cases + edges])
 # Save the notebook. To run all the checks that you see at once, type in the course folder:
 #
 # ```
-# .venv/bin/python -m pytest --nbval-lax exercises/01_measuring_energy.ipynb
+# .venv/bin/course check exercises/01_measuring_energy.ipynb
 # ```
 #
 # They give a third of the points. The others come from checks with other numbers.

@@ -206,7 +206,7 @@ rounded([days_until(s, rng.uniform(1e5, 1e9), rng.uniform(0.05, 3), rng.uniform(
 # Save the notebook. To run all the checks that you see at once, type in the course folder:
 #
 # ```
-# .venv/bin/python -m pytest --nbval-lax exercises/02_training_and_inference.ipynb
+# .venv/bin/course check exercises/02_training_and_inference.ipynb
 # ```
 #
 # They give a third of the points. The others come from checks with other numbers.
