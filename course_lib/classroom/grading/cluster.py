@@ -112,7 +112,7 @@ def local(workers=None):
 
 
 @contextmanager
-def dask(address, environment, *, stall=math.inf, answer=ANSWER, patience=PATIENCE):
+def dask(address, environment, *, stall=math.inf, answer=ANSWER):
     """A Pool of the workers of a Dask cluster. `environment`: engine.environment, asked here and on every worker.
 
     Raises CourseError where distributed is not installed, nobody answers, or a worker has other versions.
@@ -129,7 +129,7 @@ def dask(address, environment, *, stall=math.inf, answer=ANSWER, patience=PATIEN
     try:
         _same_everywhere(client, address, environment, answer)
         threads = sum(client.nthreads().values()) or 1  # a cluster may be growing yet
-        yield Pool(client.get_executor(pure=False), 4 * threads, _watch(client, patience), stall)
+        yield Pool(client.get_executor(pure=False), 4 * threads, _watch(client, PATIENCE), stall)
     finally:
         client.close(timeout=2)
 

@@ -107,6 +107,7 @@ class _Session:
         kernel = [f"--nbval-kernel-name={kernel_name}"] if kernel_name else ["--nbval-current-env"]
         try:
             code = pytest.main(["-p", "nbval.plugin", "--nbval-lax", *kernel, "-c", os.devnull, "--rootdir", str(folder),
+                         "--confcutdir", str(folder),  # or it would look through the folder of all temporary files
                          f"--nbval-cell-timeout={self.limits.cell_seconds}", "--noconftest", "--capture=no", "-q", "--no-summary",
                          *(f"-pno:{name}" for name in ("cacheprovider", "junitxml", "doctest", "logging",
                                                        "unraisableexception", "threadexception", "faulthandler")),

@@ -22,13 +22,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from . import sandbox
 
 SERVES = sys.platform == "linux"  # elsewhere fork is missing (Windows) or not safe after imports (macOS)
-ALWAYS = ("torch", "numpy", "ipykernel.kernelapp", "ipykernel.debugger", "IPython", "debugpy", "matplotlib.pyplot",
+ALWAYS = ("torch", "numpy", "ipykernel.kernelapp", "ipykernel.debugger", "IPython", "IPython.core.completerlib",
+          "IPython.core.debugger", "IPython.extensions.storemagic", "tornado.platform.asyncio", "debugpy", "matplotlib.pyplot",
           "matplotlib_inline.backend_inline", "pytest", "nbval.plugin", "nbformat", "jupyter_client", "psutil",
           "course_lib.selfcheck", "course_lib.classroom.grading.runner")
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
@@ -78,13 +79,17 @@ def serve(folder, modules):
     tasks = len(os.listdir("/proc/self/task"))
     if tasks != 1:
         sys.exit(f"warm: {tasks} threads after the imports; a process that forks must have one")
+    import nbformat
+
+    cell = nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("execute_result", {"text/plain": "1"})])
+    nbformat.validate(nbformat.v4.new_notebook(cells=[cell]))  # else every fork would compile the schema anew
     had = {"sandbox": sandbox.kind(), "why": sandbox.why_not()}
     gc.collect()
     gc.freeze()  # a collection in a child would otherwise copy all of this memory
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(Path(folder, "socket")))
         listener.listen(128)
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children leave no zombies
+        signal.signal(signal.SIGCHLD, _reap)
         print(json.dumps(had), flush=True)
         while True:
             ready, _, _ = select.select([listener, 0], [], [])
@@ -95,6 +100,13 @@ def serve(folder, modules):
                 if os.fork() == 0:
                     _child(connection, listener)
                 connection.close()
+
+
+def _reap(*_):
+    """Let ended children go, and keep count of what they used (a signal ignored would not)."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _child(connection, listener):
