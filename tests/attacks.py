@@ -27,7 +27,7 @@ WRONG = {"ex90_softmax": "def softmax(x):\n    return x * 0\n", "ex90_entropy": 
 CORRECT = {"ex90_softmax": "def softmax(x):\n    return torch.exp(x) / torch.exp(x).sum(dim=1, keepdim=True)\n",
            "ex90_entropy": "def entropy(p):\n    return -(p * torch.log2(p)).sum(dim=1)\n"}
 # What a submission may use in these tests: small, so that many that use all of it end soon.
-LIMITS = {"cell_seconds": 6.0, "total_seconds": 45.0, "memory_mb": 1024, "output_mb": 2}
+LIMITS = {"cell_seconds": 4.0, "total_seconds": 45.0, "memory_mb": 1024, "output_mb": 2}
 _GUARD = """import os as _os
 try:
     _outside = _os.readlink("/proc/self/ns/pid") == {namespace!r}
@@ -425,7 +425,7 @@ def _(nb):
 
 @right("magics")
 def _(nb):
-    insert(nb, "%matplotlib inline\n!ls\n%timeit -n 1 -r 1 softmax(torch.zeros(1, 2))\n%who\n%pip install --no-index no-such-package", "ex90_entropy")
+    insert(nb, "%matplotlib inline\n!ls\n%timeit -n 1 -r 1 softmax(torch.zeros(1, 2))\n%who", "ex90_entropy")
 
 
 @right("installed in a cell")

@@ -10,7 +10,7 @@ from course_lib.classroom import CourseError
 from course_lib.classroom.grading import engine, model, warm
 
 pytestmark = pytest.mark.slow
-DATA = Path(__file__).parent / "data" / "grading"
+DATA = Path(__file__).parent / "data" / "grading" / "source"
 LIMITS = model.Limits(cell_seconds=6, memory_mb=1024)
 SOFTMAX = "def softmax(x):\n    e = (x - x.max()).exp()\n    return e / e.sum(-1, keepdim=True)"
 ENTROPY = "def entropy(p):\n    return -(p * p.log2()).sum(-1)"

@@ -15,6 +15,7 @@ from jupytext import TextFileContentsManager
 
 from course_lib.classroom import CourseError, build, cli, execute, handout, release
 from course_lib.classroom.grading import engine, model
+from course_lib.selfcheck import expected_text
 
 ROOT = sample_course.ROOT
 EXERCISES = sorted((ROOT / "exercises" / "source").glob("*.py"))
@@ -83,7 +84,7 @@ def test_the_release_keeps_expected_outputs_ids_and_no_pairing(exercise):
         if release.grading(cell):
             assert cell.id == release.grading(cell)["grade_id"]
         if release.is_check(cell):
-            assert release.expected_text(cell) and execute.CHECKED in execute.tags(cell)
+            assert expected_text(cell) and execute.CHECKED in execute.tags(cell)
         elif cell.cell_type == "code":
             assert not cell.outputs and cell.execution_count is None
     visible = [cell for cell in nb.cells if release.is_check(cell)]
@@ -95,13 +96,13 @@ def test_the_release_keeps_expected_outputs_ids_and_no_pairing(exercise):
 def test_the_solved_one_passes_all_and_the_untouched_one_none(dry, exercise):
     assert dry.problem() == ""
     assert dry.exercise.points > 0
-    shipped = {release.grading(cell)["grade_id"]: release.expected_text(cell)
+    shipped = {release.grading(cell)["grade_id"]: expected_text(cell)
                for cell in execute.read(exercise.pristine).cells if release.is_check(cell)}
     assert {check.id: check.expected for check in dry.exercise.checks if not check.hidden} == shipped
 
 
 def test_a_fresh_seed_changes_every_hidden_check(dry, exercise):
-    stored = {release.grading(cell)["grade_id"]: release.expected_text(cell)
+    stored = {release.grading(cell)["grade_id"]: expected_text(cell)
               for cell in exercise.solved.cells if release.is_check(cell)}
     for check in dry.exercise.checks:
         assert (dry.expected[check.id] != stored[check.id]) == check.hidden, check.id
@@ -191,7 +192,7 @@ def test_pytest_fails_a_wrong_answer_whatever_was_saved(sample, tmp_path):
     saved = {name: answered(sample, ex90_share=WRONG) for name in ("run_all", "cleared", "edited", "skipped")}
     check = {name: next(c for c in nb.cells if c.id == "ex90_share_value") for name, nb in saved.items()}
     execute.execute(saved["run_all"], ROOT, tmp_path, env={"COURSE_PRISTINE": str(sample.pristine.parent)})
-    assert release.expected_text(check["run_all"]) == "1.5"
+    assert expected_text(check["run_all"]) == "1.5"
     check["cleared"].outputs, check["cleared"].execution_count = [], None
     check["edited"].source = "rounded(1.5)"
     check["edited"].outputs[0].data["text/plain"] = "1.5"

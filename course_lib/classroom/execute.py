@@ -74,10 +74,10 @@ def _spent(pid):
     return cpu, peak
 
 
-def execute(nb, root, folder, *, name="notebook", env=None, allow_errors=False, timeout=600):
+def execute(nb, root, folder, *, name="notebook", env=None, timeout=600):
     """Execute `nb` in place in a fresh kernel of this Python, working in `folder`; returns its Cost.
 
-    Raises CellFailed (lesson, the cell's first line, the error's last line) unless `allow_errors`.
+    Raises CellFailed (lesson, the cell's first line, the error's last line).
     """
     import nbclient
     from jupyter_client.kernelspec import KernelSpecManager
@@ -87,7 +87,7 @@ def execute(nb, root, folder, *, name="notebook", env=None, allow_errors=False, 
     manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
     client = nbclient.NotebookClient(
         nb, km=manager, timeout=timeout, record_timing=False, store_widget_state=False, coalesce_streams=True,
-        allow_errors=allow_errors, resources={"metadata": {"path": str(folder)}})
+        resources={"metadata": {"path": str(folder)}})
     count, started = 0, time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         with client.setup_kernel(env=_kernel_env(root, scratch, env), cwd=str(folder), cleanup_kc=True,

@@ -51,14 +51,12 @@ import re
 import tomllib
 from pathlib import Path
 
-from ..selfcheck import expected_text
 from . import CourseError, build, execute
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 _REGION = re.compile(rf"^([ \t]*){BEGIN}[ \t]*\n(.*?)^[ \t]*{END}[ \t]*$", re.MULTILINE | re.DOTALL)
 _STUB = r'\1# YOUR CODE HERE\n\1raise NotImplementedError("your code here")'
 _RUNG = re.compile(r"^\s*(?:[-*]|\d+\.)\s+", re.MULTILINE)
-_MARKER = re.compile(r"^\s*#+\s*(?:NBVAL|PYTEST_VALIDATE)_[A-Z_]+\s*$", re.MULTILINE)
 
 
 def grading(cell):
@@ -127,19 +125,13 @@ def _demand_expression(cell, where):
         raise CourseError(f"{where} gives points, so it must end in one expression: rounded(...)")
 
 
-def _run(nb, root, name, seed=None, allow_errors=False, timeout=120):
-    env = {"COURSE_GRADING": "1"} | ({} if seed is None else {"COURSE_SEED": str(seed)})
-    return execute.execute(nb, root, Path(root, "exercises"), name=name, env=env, allow_errors=allow_errors,
-                           timeout=timeout)
-
-
-def solved(source, root, seed=None):
+def solved(source, root):
     """The executed source, solutions and hidden checks included; each check holds its expected output.
 
     Raises CourseError where a cell fails or a check shows anything but exactly one text.
     """
     nb = load(source)
-    _run(nb, root, source.stem, seed)
+    execute.execute(nb, root, Path(root, "exercises"), name=source.stem, env={"COURSE_GRADING": "1"}, timeout=120)
     for cell in filter(is_check, nb.cells):
         results = [out for out in cell.outputs if out.output_type == "execute_result"]
         if len(results) != 1 or set(results[0].data) != {"text/plain"}:
@@ -178,45 +170,9 @@ def solution_lines(nb):
     return {line for line in lines if len(line) >= 10 and not line.startswith("#")}
 
 
-def merge_answers(base, submission):
-    """`base` (a source or a pristine copy) with the answers of `submission`, and nothing else of it.
-
-    Answers are found by grade_id, then by cell id; the last of several counts; nbval's marker comments are
-    dropped from them. What is missing keeps base's text, with its solution stripped.
-    """
-    merged, answers = copy.deepcopy(base), {}
-    for cell in submission.cells:
-        if cell.cell_type == "code":
-            answers[grading(cell).get("grade_id", cell.get("id"))] = cell.source
-    for cell in merged.cells:
-        if grading(cell).get("solution"):
-            answer = answers.get(grading(cell)["grade_id"], without_solution(cell.source))
-            cell.source = _MARKER.sub("", answer)
-    return merged
-
-
-def run_checks(nb, root, seed=None, timeout=60):
-    """Run `nb` in a fresh kernel; {grade_id: True where the check shows the text stored in `nb`}.
-
-    The expected texts stay in this process: the kernel gets sources only. A cell that fails fails alone.
-    """
-    expected = {grading(cell)["grade_id"]: expected_text(cell) for cell in nb.cells if is_check(cell)}
-    attempt = copy.deepcopy(nb)
-    for cell in attempt.cells:  # what a run that ends early never reaches must not show what was expected
-        if cell.cell_type == "code":
-            cell.outputs = []
-    try:
-        _run(attempt, root, "answers", seed, allow_errors=True, timeout=timeout)
-    except execute.CellFailed:  # too long, or a dead kernel: what had not run yet shows nothing
-        pass
-    came = {grading(cell)["grade_id"]: expected_text(cell) for cell in attempt.cells if is_check(cell)}
-    return {name: text is not None and came[name] == text for name, text in expected.items()}
-
-
-def points(nb, passed):
-    """(points reached, points in all) of a notebook, given run_checks' answer."""
-    worth = {grading(cell)["grade_id"]: grading(cell).get("points", 0) for cell in nb.cells if is_check(cell)}
-    return sum(worth[name] for name, good in passed.items() if good), sum(worth.values())
+def points(nb):
+    """The points that all checks of a notebook give together."""
+    return sum(grading(cell).get("points", 0) for cell in nb.cells if is_check(cell))
 
 
 def mutants(source):
@@ -235,15 +191,6 @@ def mutants(source):
             raise CourseError(f"{file.name}: the mutant {row.get('name')!r} needs name, why, code and, as "
                               f"cell, one of {', '.join(sorted(answers))}")
     return rows
-
-
-def mutate(nb, mutant):
-    """A solved notebook with one answer replaced by a wrong one."""
-    nb = copy.deepcopy(nb)
-    for cell in nb.cells:
-        if grading(cell).get("grade_id") == mutant["cell"]:
-            cell.source = mutant["code"].strip()
-    return nb
 
 
 def targets(source, root):
@@ -283,8 +230,7 @@ def release(files, root, *, force=False, to=None, say=print):
             say(f"{source.stem}: up to date")
             continue
         nb = solved(source, root)
-        total = points(nb, {grading(cell)["grade_id"]: True for cell in nb.cells if is_check(cell)})[1]
         for path in targets(source, root):
             execute.write(strip(nb), path)
-        say(f"{source.stem}: released, {total} points, {sum(map(is_check, nb.cells))} checks")
+        say(f"{source.stem}: released, {points(nb)} points, {sum(map(is_check, nb.cells))} checks")
     return None

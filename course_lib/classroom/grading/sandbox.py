@@ -59,8 +59,7 @@ def view(secrets=()):
     every path of `secrets`. To be called in the warm server, whose sys.path holds no folder of the caller's.
     """
     package = Path(__file__).resolve().parents[2]
-    home = Path.home() if os.environ.get("HOME") else package
-    hidden = {Path(p).resolve() for p in (*secrets, home, package.parent)}
+    hidden = {Path(p).resolve() for p in (*secrets, os.path.expanduser("~"), package.parent)}
     wanted = {Path(p) for p in (*SYSTEM, sys.prefix, sys.base_prefix, sys.exec_prefix, package)}
     for entry in map(Path, filter(None, sys.path)):  # packages that lie elsewhere, such as a user's own
         real = entry.resolve()

@@ -205,6 +205,7 @@ def _start_kernel(request, say_bound, may_go):
 
     app = IPKernelApp.instance()
     app.initialize(["-f", str(file), "--HistoryManager.enabled=False", "--InteractiveShellApp.exec_PYTHONSTARTUP=False"])
+    app.shell.ask_exit = lambda: None  # exit() in a scratch cell shall not end what comes after it
     os.write(say_bound, b"b")
     os.read(may_go, 1)
     os.close(say_bound)
@@ -228,7 +229,7 @@ def server(modules=()):
         raise ColdError(f"warm kernels need fork, which {sys.platform} lacks or does not do safely")
     folder = tempfile.mkdtemp(prefix="course_")  # short: the path of a socket may have 107 bytes
     quiet = {"PYTHONDONTWRITEBYTECODE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    env = quiet | {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR", "HOME", "TZ", "LD_LIBRARY_PATH")
+    env = quiet | {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH")
            if name in os.environ} | ONE_THREAD
     process = subprocess.Popen([sys.executable, "-I", "-m", __name__, folder, *modules], cwd=folder, env=env,
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -1,0 +1,531 @@
+"""`course grade` as a whole, on an engine without notebooks: what is graded, kept, said and written, and what it costs."""
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import fake_engine
+import pytest
+
+from course_lib.classroom import CourseError
+from course_lib.classroom.grading import command, grade, model, records
+from course_lib.classroom.grading.progress import Progress
+
+ONE = {"checks": [["one_shown", 2, False], ["one_unseen", 3, True]]}
+TWO = {"checks": [["two_shown", 1, False], ["two_unseen", 4, True]]}
+BOTH = ("01_one", "02_two")
+
+
+class Class:
+    """A folder with exercises, submissions and grades, and the runs over them."""
+
+    def __init__(self, folder):
+        self.folder, self.exercises, self.handed_in = folder, folder / "source", folder / "class"
+        self.out, self.log = folder / "out" / "grades.csv", folder / "log"
+        self.exercises.mkdir()
+        for name, data in zip(BOTH, (ONE, TWO), strict=True):
+            (self.exercises / f"{name}.py").write_text(json.dumps(data))
+
+    def hand_in(self, learner, text, exercise="01_one", place=None):
+        file = (place or self.handed_in) / learner / f"{exercise}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def run(self, exercises="01_one.py", **more):
+        """(exit code, lines on standard output, lines of complaint); .graded: who was graded, in order."""
+        self.log.write_text("")
+        said, complained = [], []
+        place = self.exercises / exercises if exercises else self.exercises
+        options = {"submissions": self.handed_in, "out": self.out, "workers": 2, "picture": False} | more
+        code = grade.grade(grade.Request(place, **options), engine=fake_engine, collect=fake_engine.collect,
+                           say=said.append, complain=complained.append)
+        self.graded = self.log.read_text().splitlines()
+        return code, "\n".join(said), "\n".join(complained)
+
+    def rows(self):
+        text = self.out.read_bytes().decode("utf-8-sig")
+        return {(r["learner"], r["exercise"]): r for r in csv.DictReader(io.StringIO(text, newline=""))}
+
+    def scores(self):
+        return {who: row["score"] for (who, _), row in self.rows().items()}
+
+    def kept(self):
+        return records.read(self.out.with_suffix(".jsonl"))
+
+
+@pytest.fixture
+def group(tmp_path, monkeypatch):
+    made = Class(tmp_path)
+    monkeypatch.setenv("FAKE_LOG", str(made.log))
+    for learner, text in (("ada", "right"), ("bo", "half"), ("cy", "wrong"), ("dee", "broken")):
+        made.hand_in(learner, text)
+    return made
+
+
+def test_a_class_is_graded(group):
+    code, said, complained = group.run()
+    assert (code, complained) == (0, "")
+    assert "01_one: solved 5 of 5 points, untouched 0 of 5" in said
+    assert "1 broken, 3 to grade" in said
+    assert group.scores() == {"ada": "5", "bo": "2", "cy": "0", "dee": "0"}
+    rows = group.rows()
+    assert rows["dee", "01_one"]["status"] == "broken" and "not a notebook" in rows["dee", "01_one"]["notes"]
+    assert rows["ada", "01_one"]["notes"] == "handed in; said by the run"
+    assert rows["bo", "01_one"]["one_shown"] == "2" and rows["bo", "01_one"]["one_unseen"] == "0"
+
+
+def test_no_text_of_a_hidden_check_is_written_anywhere(group):
+    group.hand_in("eve", "fail")
+    group.run(feedback=group.folder / "pages")
+    for file in group.folder.rglob("*"):
+        if file.is_file():
+            assert fake_engine.SECRET not in file.read_text("utf-8", "replace"), file
+    check = group.kept().rows["ada", "01_one"].result.checks
+    assert check["one_unseen"]["got"] is None and check["one_unseen"]["reason"] is None
+    assert len(check["one_shown"]["got"]) == 4000
+
+
+def test_a_second_run_grades_what_is_new_and_nothing_else(group):
+    group.run()
+    before, lines = group.out.read_bytes(), group.out.with_suffix(".jsonl").read_bytes()
+    code, said, _ = group.run()
+    assert (code, group.graded) == (0, []) and "1 broken, 3 unchanged, 0 to grade" in said
+    assert group.out.read_bytes() == before
+    assert len(group.out.with_suffix(".jsonl").read_bytes().splitlines()) == len(lines.splitlines()) + 1  # the run
+    group.hand_in("cy", "right at last")
+    group.hand_in("flo", "half as well")
+    group.run()
+    assert sorted(group.graded) == ["cy", "flo"]
+    assert group.scores() == {"ada": "5", "bo": "2", "cy": "5", "dee": "0", "flo": "2"}
+
+
+def test_whatever_can_change_a_result_grades_again(group, monkeypatch):
+    group.run(seed=1)
+    for more in ({"seed": 2}, {"seed": 2, "limits": model.Limits(cell_seconds=9)}):
+        group.run(**more)
+        assert sorted(group.graded) == ["ada", "bo", "cy"]
+    last = {"seed": 2, "limits": model.Limits(cell_seconds=9)}
+    group.run(**last)
+    assert group.graded == []
+    group.run(**last, sandboxed=False)
+    assert len(group.graded) == 3
+    monkeypatch.setenv("FAKE_TORCH", "3.x")
+    group.run(**last)
+    assert len(group.graded) == 3
+    (group.exercises / "01_one.py").write_text(json.dumps(ONE | {"title": "New"}))
+    group.run(**last)
+    assert len(group.graded) == 3
+
+
+def seed_of(said):
+    return int(re.search(r"dry run, seed (\d+):", said)[1])
+
+
+def test_the_seed_is_fresh_kept_asked_for_or_renewed(group, tmp_path):
+    first = seed_of(group.run()[1])
+    assert seed_of(group.run()[1]) == first
+    assert seed_of(group.run(out=tmp_path / "other.csv")[1]) != first
+    renewed = seed_of(group.run(regrade=True)[1])
+    assert renewed != first and sorted(group.graded) == ["ada", "bo", "cy"]
+    assert seed_of(group.run()[1]) == renewed and group.graded == []
+    assert seed_of(group.run(regrade=True, seed=7)[1]) == 7 and len(group.graded) == 3
+
+
+def test_regrading_a_few_leaves_the_others_alone(group):
+    first = seed_of(group.run()[1])
+    assert seed_of(group.run(regrade=True, only=("ADA", "2"))[1]) != first  # bo's number is 2, and cy's too
+    assert sorted(group.graded) == ["ada", "bo", "cy"]
+    group.run(regrade=True, only=("bo",))
+    assert group.graded == ["bo"]
+    assert seed_of(group.run()[1]) == first and group.graded == []
+    assert len(group.rows()) == 4
+
+
+def test_only_grades_those_named_and_keeps_the_others_rows(group):
+    group.run()
+    for learner in ("ada", "bo"):
+        group.hand_in(learner, "wrong now")
+    group.run(only=("bo",))
+    assert group.graded == ["bo"]
+    assert group.scores() == {"ada": "5", "bo": "0", "cy": "0", "dee": "0"}
+
+
+def test_only_names_the_nearest_where_nobody_is_called_so(group):
+    group.hand_in("Zoë Larsen", "right from the start")
+    with pytest.raises(CourseError, match="nobody here is called 'zoe larsen'; the nearest names: Zoë Larsen"):
+        group.run(only=("zoe larsen",))
+    group.run(only=("zoe\u0308 larsen",))
+    assert group.graded == ["Zoë Larsen"]
+
+
+def test_the_same_answers_of_another_learner_need_no_second_run(group):
+    group.run()
+    group.hand_in("eve", "right")
+    group.run()
+    assert group.graded == [] and group.scores()["eve"] == "5" and group.scores()["ada"] == "5"
+
+
+def test_a_renamed_learner_keeps_the_grade(group):
+    group.run()
+    (group.handed_in / "ada").rename(group.handed_in / "ada lovelace")
+    code, said, _ = group.run()
+    assert code == 0 and group.graded == []
+    assert group.scores() == {"ada lovelace": "5", "bo": "2", "cy": "0", "dee": "0"}
+    assert f"no longer in {group.handed_in}, so no longer in the grades: ada" in said
+
+
+def test_late_submissions_from_another_folder_join_the_grades(group):
+    late = group.folder / "late"
+    group.hand_in("ada", "half", "02_two", late)
+    group.hand_in("zed", "right", "02_two", late)
+    group.run(exercises=None)
+    code, said, _ = group.run(exercises=None, submissions=late)
+    assert code == 0 and "still in the grades: bo, cy, dee" in said
+    rows = group.rows()
+    assert rows["ada", "01_one"]["score"] == "5"  # not "missing", though the late folder holds no 01 of hers
+    assert rows["ada", "02_two"]["score"] == "1" and rows["zed", "02_two"]["score"] == "5"
+    assert rows["zed", "01_one"]["status"] == "missing" and len(rows) == 10
+
+
+def test_what_was_not_handed_in_is_missing(group):
+    group.hand_in("ada", "right", "02_two")
+    group.run(exercises=None)
+    rows = group.rows()
+    assert rows["ada", "02_two"]["score"] == "5"
+    assert {who for (who, name), row in rows.items() if row["status"] == "missing"} == {"bo", "cy", "dee"}
+    assert rows["bo", "02_two"]["score"] == "0" and rows["bo", "02_two"]["max"] == "5"
+    group.hand_in("bo", "half", "02_two")
+    group.run(exercises=None)
+    assert group.graded == ["bo"] and group.rows()["bo", "02_two"]["score"] == "1"
+
+
+def test_a_notebook_of_a_neighbouring_exercise_is_left_aside(group):
+    group.hand_in("bo", "right", "02_two")
+    _, said, _ = group.run()
+    assert "left aside: 1 file of exercises not graded now" in said
+    assert group.scores() == {"ada": "5", "bo": "2", "cy": "0", "dee": "0"}
+
+
+def test_a_file_that_could_be_anything_counts_for_the_one_exercise(group):
+    group.hand_in("bo", "what is this", "scribble")
+    group.hand_in("eve", "what is this", "scribble")
+    group.run()
+    rows = group.rows()
+    assert rows["bo", "01_one"]["score"] == "2" and "also handed in: bo/scribble.txt" in rows["bo", "01_one"]["notes"]
+    assert rows["eve", "01_one"]["status"] == "broken"
+    group.run(exercises=None)
+    assert group.rows()["eve", ""]["status"] == "broken"
+
+
+@pytest.mark.parametrize(("change", "why"), [
+    ({"solved": {"two_unseen": "wrong"}}, "its own solution does not get two_unseen right"),
+    ({"untouched": {"two_shown": "right"}}, "an untouched notebook gets the points of two_shown"),
+    (None, "02_two.py: line 1: no JSON"),
+])
+def test_an_exercise_that_cannot_grade_is_refused_and_the_others_go_on(group, change, why):
+    group.hand_in("ada", "right", "02_two")
+    (group.exercises / "02_two.py").write_text("no JSON" if change is None else json.dumps(TWO | change))
+    code, _, complained = group.run(exercises=None)
+    assert code == 1 and complained.startswith("02_two is not graded: ") and why in complained
+    assert group.scores() == {"ada": "5", "bo": "2", "cy": "0", "dee": "0"}
+    with pytest.raises(CourseError, match="no exercise can be graded"):
+        group.run(exercises="02_two.py")
+
+
+def test_the_graders_own_failures_are_tried_twice_and_cost_one_row_each(group):
+    group.hand_in("eve", f"once {group.folder / 'mark'} right")
+    group.hand_in("flo", "fail")
+    code, _, complained = group.run()
+    assert code == 1 and group.graded.count("flo") == 2 and group.graded.count("ada") == 1
+    assert "flo, 01_one: the grader failed on it (RuntimeError: no kernel at all)" in complained
+    rows = group.rows()
+    assert rows["eve", "01_one"]["score"] == "5" and rows["flo", "01_one"]["status"] == "failed"
+    group.hand_in("flo", "right now")
+    assert group.run()[0] == 0
+    assert group.graded == ["flo"] and group.scores()["flo"] == "5"
+
+
+def test_an_outcome_of_no_known_shape_is_a_failure(group, monkeypatch):
+    for outcome in (None, {}, {"checks": {}, "notes": [], "seconds": 1},
+                    {"checks": {"one_shown": {"outcome": "splendid"}, "one_unseen": {}}, "notes": [], "seconds": 1}):
+        monkeypatch.setattr(fake_engine, "grade_one", lambda job, outcome=outcome: outcome)
+        assert group.run(regrade=True)[0] == 1
+        assert {row["status"] for row in group.rows().values()} == {"failed", "broken"}
+
+
+def test_a_submission_that_no_job_can_be_made_of_is_a_failure(group, monkeypatch):
+    real = fake_engine.job
+
+    def job(dry, submission, *more):
+        if submission.learner == "bo":
+            raise ValueError("no job")
+        return real(dry, submission, *more)
+
+    monkeypatch.setattr(fake_engine, "job", job)
+    assert group.run()[0] == 1
+    assert {who: row["status"] for (who, _), row in group.rows().items()} == {
+        "ada": "graded", "bo": "failed", "cy": "graded", "dee": "broken"}
+
+
+@pytest.mark.parametrize(("more", "sentence"), [
+    ({"submissions": Path("nowhere")}, "nowhere is not there"),
+    ({"out": Path("grades.txt")}, "it must end in .csv"),
+    ({"shard": (1, 2)}, "--shard needs --seed, so that all shards ask the same hidden questions"),
+    ({"feedback": Path(__file__)}, "is a file: --feedback names a folder"),
+])
+def test_wrong_requests_are_one_sentence(group, more, sentence):
+    with pytest.raises(CourseError, match=re.escape(sentence)):
+        group.run(**more)
+
+
+def test_grades_among_the_submissions_are_refused(group):
+    for more in ({"out": group.handed_in / "grades.csv"},
+                 {"feedback": group.handed_in / "pages"}, {"submissions": group.folder}):
+        with pytest.raises(CourseError, match="lies among the submissions"):
+            group.run(**more)
+
+
+def test_a_csv_with_somebody_elses_marks_is_kept(group):
+    group.out.parent.mkdir()
+    group.out.write_text("my own list")
+    assert "kept as grades.changed-1.csv" in group.run()[1]
+    assert "kept as" not in group.run()[1]
+    marked = group.out.read_bytes() + b"more marks\r\n"
+    group.out.write_bytes(marked)
+    assert "kept as grades.changed-2.csv" in group.run()[1]
+    assert group.out.with_name("grades.changed-1.csv").read_text() == "my own list"
+    assert group.out.with_name("grades.changed-2.csv").read_bytes() == marked
+
+
+def test_pages_for_all_and_an_index(group):
+    pages = group.folder / "pages"
+    group.run(feedback=pages)
+    assert (pages / "index.html").exists() and len(list(pages.rglob("*.txt"))) == 4
+
+
+def test_a_picture_is_made(group):
+    assert group.run(picture=True)[0] == 0
+    assert group.out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_part_that_cannot_be_made_is_one_line_and_the_rest_is_there(group, monkeypatch):
+    from course_lib.classroom.grading import feedback, gradebook
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(feedback, "write_feedback", full)
+    monkeypatch.setattr(gradebook, "picture", full)
+    code, said, complained = group.run(feedback=group.folder / "pages", picture=True)
+    assert code == 1 and len(complained.splitlines()) == 2
+    assert "4 feedback pages could not be written" in complained and "the picture" in complained
+    assert group.scores()["ada"] == "5" and "Score of the graded" in said
+
+
+# --- in a process of its own -----------------------------------------------------------------------------------------
+
+def start(group, *more, **options):
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[1])))}
+    return subprocess.Popen([sys.executable, fake_engine.__file__, group.exercises / "01_one.py", group.handed_in,
+                             group.out, *map(str, more)], env=env | options.pop("env", {}), stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, encoding="utf-8", **options)
+
+
+def wait_for_rows(group, count):
+    file, deadline = group.out.with_suffix(".jsonl"), time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if file.exists() and file.read_bytes().count(b'"kind": "result"') >= count:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the grader did not get so far")
+
+
+def gated_class(group, *gates):
+    """24 more learners; all but the first eight wait for the file gates[0], all but the first 16 for gates[1]."""
+    for number in range(24):
+        wait = f"wait {gates[min(number // 8, len(gates)) - 1]} " if number >= 8 else ""
+        group.hand_in(f"learner {number:02}", f"{wait}{('right', 'half', 'wrong')[number % 3]} {number}")
+
+
+def test_killed_and_resumed_gives_the_same_bytes_and_grades_nothing_twice(group):
+    gates = group.folder / "gate_1", group.folder / "gate_2"
+    gated_class(group, *gates)
+    for rows, gate in zip((12, 20), gates, strict=True):  # ada, bo, cy, dee, and eight or sixteen of the others
+        process = start(group, 11)
+        wait_for_rows(group, rows)
+        process.kill()
+        process.communicate()
+        gate.touch()
+    with open(group.out.with_suffix(".jsonl"), "ab") as file:
+        file.write(b'{"kind": "result", "learner": "torn')
+    assert len(group.kept().rows) == 20 and not group.out.exists()
+    group.log.write_text("")
+    process = start(group, 11)
+    said, complained = process.communicate()
+    assert process.returncode == 0, complained
+    assert "1 damaged line set aside" in complained
+    assert "1 broken, 19 unchanged, 8 to grade" in said
+    assert sorted(group.log.read_text().splitlines()) == [f"learner {number}" for number in range(16, 24)]
+    bytes_ = group.out.read_bytes()
+    shutil.rmtree(group.out.parent)
+    group.run(seed=11)
+    assert group.out.read_bytes() == bytes_
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_ctrl_c_keeps_what_is_graded_and_says_how_to_go_on(group, number):
+    gate = group.folder / "gate"
+    gated_class(group, gate)
+    process = start(group)
+    wait_for_rows(group, 12)
+    process.send_signal(getattr(signal, number))
+    complained = ""
+    for line in process.stderr:
+        complained += line
+        if "not graded yet" in line:
+            gate.touch()  # what runs still may end now
+    said, _ = process.communicate()
+    assert process.returncode == 130, complained
+    assert "stopped with 16 of 27 not graded yet; what is graded is kept: run the same command again to go on" \
+        in complained
+    assert "Traceback" not in complained + said
+    assert set(group.rows()) == set(group.kept().rows) and len(group.rows()) == 12
+    assert group.run()[0] == 0
+    assert len(group.rows()) == 28 and len(group.graded) == 16
+
+
+def test_a_disk_that_takes_no_more_loses_no_grade(group):
+    """A limit on the size of any file stands for the full disk; nothing fits, so the CSV comes on the terminal."""
+    for number in range(40):
+        group.hand_in(f"learner {number:02}", "right")
+    process = start(group, 3, 2000)
+    said, complained = process.communicate()
+    assert process.returncode == 1
+    assert complained.count("could not be written") == 1 and "the grades follow here" in complained
+    assert "could not always be written" in complained and "would be graded again" in complained
+    assert "feedback" not in complained and "Traceback" not in complained
+    table = said[said.index("learner,id,exercise"):]
+    rows = {row["learner"]: row["score"] for row in csv.DictReader(io.StringIO(table)) if row["score"]}
+    assert rows["learner 39"] == "5" and sum(name.startswith("learner") for name in rows) == 40
+    assert group.run(seed=3)[0] == 0  # with room again
+    assert len(group.rows()) == 44
+
+
+def test_a_small_disk_that_is_really_full(group, tmp_path_factory):
+    """The grades' folder is a file system of 64 kB, where this user may mount one."""
+    disk = tmp_path_factory.mktemp("disk")
+    mounted = sys.platform == "linux" and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False, capture_output=True).returncode == 0
+    if not mounted:
+        return  # the test above says the same with a limit on the size of files
+    try:
+        for number in range(60):
+            group.hand_in(f"learner {number:02}", "right")
+        group.out = disk / "grades.csv"
+        code, said, complained = group.run(feedback=disk / "pages")
+        assert code == 1 and "No space left on device" in complained
+        assert len(complained.splitlines()) <= 4, complained
+        assert "the grades are in" in complained or "grades: " in said
+        found = re.search(r"the grades are in (\S+) for now", complained)
+        text = (Path(found[1]) if found else group.out).read_bytes().decode("utf-8-sig")
+        assert sum(row["score"] == "5" for row in csv.DictReader(io.StringIO(text))) == 61
+        if found:
+            shutil.rmtree(Path(found[1]).parent)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_two_graders_on_one_output(group):
+    gate = group.folder / "gate"
+    gated_class(group, gate)
+    process = start(group)
+    wait_for_rows(group, 1)
+    with pytest.raises(CourseError, match="another grader is writing"):
+        group.run()
+    gate.touch()
+    process.communicate()
+    assert process.returncode == 0
+
+
+# --- progress and the command line -----------------------------------------------------------------------------------
+
+def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch):
+    clock, stream = [0.0], io.StringIO()
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    progress = Progress(100, stream)
+    for _ in range(100):
+        clock[0] += 3.0
+        progress.step()
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 10
+    assert lines[0] == "graded 10 of 100 (10 %), 20.0 a minute, about 4 min 30 s left"
+    assert lines[-1] == "graded 100 of 100 (100 %), 20.0 a minute, in 5 min 00 s"
+
+
+def test_progress_on_a_terminal_is_a_bar():
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    progress = Progress(3, stream)
+    for _ in range(3):
+        progress.step()
+    progress.close()
+    assert "3/3" in stream.getvalue()
+
+
+def parse(*words):
+    import argparse
+
+    top = argparse.ArgumentParser()
+    command.add_commands(top.add_subparsers(dest="command"))
+    return top.parse_args(words)
+
+
+def test_the_options_become_a_request(monkeypatch):
+    seen = []
+    monkeypatch.setattr(grade, "grade", lambda request, root: seen.append((request, root)) or 0)
+    assert command.run(parse("grade", "ex", "class.zip", "-o", "a/g.csv", "--cell-seconds", "60", "--only", "x", "y z",
+                             "--no-sandbox"), "root") == 0
+    request, root = seen[0]
+    assert root == "root" and request.only == ("x", "y z") and not request.sandboxed
+    assert request.feedback == Path("a/g_feedback") and request.picture
+    assert (request.limits.cell_seconds, request.limits.total_seconds) == (60, 480)
+    command.run(parse("grade", "ex", "class", "--shard", "2/3", "--seed", "5"))
+    request = seen[1][0]
+    assert (request.shard, request.seed, request.feedback, request.picture) == ((2, 3), 5, None, False)
+    assert str(request.out) == "grades.csv"
+
+
+@pytest.mark.parametrize("words", [
+    ("grade", "ex"), ("grade", "ex", "class", "--shard", "0/3"), ("grade", "ex", "class", "--shard", "half"),
+    ("grade", "ex", "class", "--workers", "0"), ("grade", "ex", "class", "--seed", "-1"),
+    ("grade", "ex", "class", "--cell-seconds", "nan"), ("grade", "ex", "class", "--shard", "1/2", "--dask", "tcp://x"),
+    ("merge", "-o", "g.csv"), ("export", "g.csv", "-o", "x.csv"),
+])
+def test_options_that_make_no_sense_end_with_code_2(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse(*words)
+    assert ended.value.code == 2
+
+
+def test_help_reads_without_a_fault(capsys):
+    for name in command.COMMANDS:
+        with pytest.raises(SystemExit):
+            parse(name, "--help")
+        assert "example: course" in capsys.readouterr().out
+
+
+def test_threads_other_than_the_main_one_may_grade(group):
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(group.run()[0]))
+    thread.start()
+    thread.join()
+    assert codes == [0]
