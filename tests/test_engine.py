@@ -2,8 +2,10 @@
 
 import json
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
+import distributed
 import pytest
 
 from course_lib.classroom import CourseError
@@ -171,12 +173,21 @@ def test_without_a_sandbox_only_when_said(exercise, monkeypatch):
         pass
 
 
-def test_the_same_function_runs_in_other_processes(dry, kernel):
+@contextmanager
+def dask_executor():
+    with (distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None) as cluster,
+          distributed.Client(cluster, set_as_default=False) as client):
+        yield client.get_executor(pure=False)
+
+
+@pytest.mark.parametrize("executor", [lambda: ProcessPoolExecutor(1), dask_executor], ids=["processes", "dask"])
+def test_the_same_function_runs_on_any_executor(dry, kernel, executor):
     elsewhere = kernel | {"host": "another machine"}  # so each process starts a warm server of its own
-    job = engine.job(dry, submission(), LIMITS, elsewhere)
-    with ProcessPoolExecutor(1) as pool:
-        result = pool.submit(engine.grade_one, job).result()
-    assert {check["outcome"] for check in result["checks"].values()} == {model.RIGHT}
+    jobs = [engine.job(dry, given, LIMITS, elsewhere) for given in (submission(), submission(softmax="softmax = 1"))]
+    with executor() as pool:
+        results = [future.result() for future in [pool.submit(engine.grade_one, job) for job in jobs]]
+    points = [sum(check["points"] for check in result["checks"].values()) for result in results]
+    assert points == [10, 4]
 
 
 SOURCE = (DATA / "90_attacked.py").read_text(encoding="utf-8")
