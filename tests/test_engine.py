@@ -1,6 +1,8 @@
 """From an exercise and answers to points, through nbval: what counts, what it costs to hang, what may be told."""
 
 import json
+import os
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -128,13 +130,31 @@ def test_own_cells_run_where_they_stood_and_may_fail(grade):
         ("nosuch", "import os\nos._exit(3)")])
     result = grade(given)
     assert result["score"] == 10
-    assert [note.partition("; ")[2] for note in result["notes"]] == ["the rest was graded without it"] * 2
+    assert [note.partition("; ")[2] for note in result["notes"]] == [
+        "the rest was graded without it", "the rest was graded without it and others of them"]
 
 
 def test_names_used_for_something_else_are_put_right_for_hidden_checks(grade):
     spoiled = ENTROPY + "\ntorch = rounded = grading_seed = 3\nimport torch"
     result = grade(submission(entropy=spoiled))
     assert result["outcomes"]["softmax_unseen"] == result["outcomes"]["entropy_unseen"] == model.RIGHT
+
+
+@pytest.mark.parametrize("last", ["softmax = softmax(torch.zeros(1, 3))", "torch.set_default_dtype(torch.float64)",
+                                  "entropy = None"])
+def test_what_stands_below_takes_no_points_from_what_was_right(grade, last):
+    assert grade(submission(extras=[("ex90_entropy_shown", last)]))["score"] == 10
+
+
+def test_many_own_cells_that_hang_cost_no_answer(grade):
+    hang = [("ex90_entropy_shown", "while True: pass")] * 14
+    assert grade(submission(extras=hang), limits=model.Limits(cell_seconds=3))["score"] == 10
+
+
+def test_when_the_warm_server_was_killed_another_one_goes_on(exercise, dry, grade):
+    with engine.warm_pool([exercise], [DATA]) as found:
+        os.kill(found["server"]["pid"], signal.SIGKILL)
+        assert grade(submission(), kernel=found)["score"] == 10
 
 
 def test_no_time_left_leaves_checks_unreached(grade):

@@ -161,6 +161,9 @@ def test_limits(kernel):
         fill('/tmp/one', 20)        # larger than a file may be
         for i in range(30):         # more than /tmp may hold
             fill(f'/tmp/{i}', 7)
+        import os
+        for name in ('one', *map(str, range(30))):
+            os.remove(f'/tmp/{name}')
         """).split()[:2] == ["27", "28"]
     if kernel.kind == "user" and os.geteuid() == 0:
         return  # Linux counts no processes of root's, under whatever name; the runner counts them itself
@@ -189,6 +192,52 @@ def test_namespaces_cannot_be_made_or_left(kernel):
         print(libc.unshare(0x00020000), libc.mount(b'none', b'/', b'', 32 | 4096, b''), libc.umount2(b'/proc', 2),
               libc.umount2(b'/tmp', 2))
         """) == "-1 -1 -1 -1"
+
+
+def test_system_calls_that_go_around_the_limits_are_refused(kernel):
+    assert kernel.ask("""
+        import ctypes, os
+        libc = ctypes.CDLL(None, use_errno=True)
+        try:
+            os.memfd_create('x')
+        except OSError as error:
+            print(error.errno)
+        keyctl = {'x86_64': 250, 'aarch64': 219}[os.uname().machine]
+        print(libc.shmget(0, 4096, 0o1666), libc.unshare(0x10000000), libc.prctl(1, 0, 0, 0, 0),
+              libc.syscall(keyctl, 0, -3, 0))
+        """) == "38\n-1 -1 -1 -1"
+    assert kernel.ask("""
+        import multiprocessing, subprocess, threading
+        import torch
+        from torch.utils.data import DataLoader
+        thread = threading.Thread(target=print, args=('thread',))
+        thread.start(); thread.join()
+        print(subprocess.run(['echo', 'process'], capture_output=True, text=True).stdout.strip())
+        with multiprocessing.Pool(2) as pool:
+            print(pool.map(abs, [-1, -2]))
+        print(len(list(DataLoader(list(range(8)), 4, num_workers=2))))
+        """) == "thread\nprocess\n[1, 2]\n2"
+
+
+def test_a_learner_finds_what_a_notebook_usually_has(kernel):
+    kernel.ask("%%writefile helper.py\nvalue = 41")
+    assert kernel.ask("""
+        import getpass, os, subprocess, sys
+        import helper
+        print(helper.value, getpass.getuser(), os.path.expanduser('~') == os.getcwd())
+        print(subprocess.run(['python', '-c', 'import torch; print(1)'], capture_output=True, text=True).stdout)
+        """) == "41 learner True\n1"
+
+
+def test_installed_packages_stay_in_sight_when_the_course_is_one_of_them(tmp_path, monkeypatch):
+    package = tmp_path / "site-packages" / "course_lib"
+    for folder in ("classroom/grading", "assets/exercises"):
+        (package / folder).mkdir(parents=True)
+    monkeypatch.setattr(sandbox, "__file__", str(package / "classroom" / "grading" / "sandbox.py"))
+    monkeypatch.setattr(sandbox.sys, "path", [str(tmp_path / "site-packages")])
+    steps = dict(sandbox.view())
+    assert steps[str(tmp_path / "site-packages")] == "show"
+    assert steps[str(package / "classroom")] == steps[str(package / "assets" / "exercises")] == "hide"
 
 
 def test_secrets_are_masked_wherever_they_lie(tmp_path, monkeypatch):

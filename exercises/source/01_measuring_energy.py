@@ -54,7 +54,7 @@ def matmul_flops(n, k, m):
     ### END SOLUTION
 
 # %% nbgrader={"grade_id": "ex01_flops_shown", "grade": true, "points": 1}
-rounded(square=matmul_flops(512, 512, 512), one_row=matmul_flops(1, 512, 256))
+rounded(square=int(matmul_flops(512, 512, 512)), one_row=int(matmul_flops(1, 512, 256)))
 
 # %% [markdown] tags=["hints"]
 # - How many entries does the result have, and what happens for each of them?
@@ -66,7 +66,7 @@ check("ex01_flops_shown")
 
 # %% nbgrader={"grade_id": "ex01_flops_unseen", "grade": true, "points": 2} tags=["hidden"]
 rng = random.Random(grading_seed(101))
-rounded([matmul_flops(rng.randint(2, 99), rng.randint(100, 199), rng.randint(200, 299)) for _ in range(4)])
+rounded([int(matmul_flops(rng.randint(2, 99), rng.randint(100, 199), rng.randint(200, 299))) for _ in range(4)])
 
 # %% [markdown] tags=["hints"]
 # - Try a product of matrices that are not square, and count by hand.
@@ -123,7 +123,8 @@ def sampled_joules(watts, dt):
     ### END SOLUTION
 
 # %% nbgrader={"grade_id": "ex01_sampled_shown", "grade": true, "points": 1}
-rounded(constant=sampled_joules([30.0, 30.0, 30.0], 0.5), rising=sampled_joules([0.0, 10.0, 40.0], 2.0))
+rounded(constant=float(sampled_joules([30.0, 30.0, 30.0], 0.5)),
+        rising=float(sampled_joules([0.0, 10.0, 40.0], 2.0)))
 
 # %% [markdown] tags=["hints"]
 # - Three readings, each half a second apart: how much time lies between the first and the last?
@@ -136,7 +137,7 @@ check("ex01_sampled_shown")
 # %% nbgrader={"grade_id": "ex01_sampled_unseen", "grade": true, "points": 2} tags=["hidden"]
 rng = random.Random(grading_seed(103))
 readings = [[rng.uniform(5, 300) for _ in range(n)] for n in (2, 5, 12)]
-rounded([sampled_joules(w, dt) for w, dt in zip(readings, (0.1, 1.0, 3.0))])
+rounded([float(sampled_joules(w, dt)) for w, dt in zip(readings, (0.1, 1.0, 3.0))])
 
 # %% [markdown] tags=["hints"]
 # - Try a power that changes much from one reading to the next, and a step `dt` that is not one.
@@ -158,7 +159,8 @@ def counter_joules(before, after, top):
     ### END SOLUTION
 
 # %% nbgrader={"grade_id": "ex01_counter_shown", "grade": true, "points": 1}
-rounded(plain=counter_joules(2_000_000, 5_500_000, 9_999_999), again=counter_joules(9_000_000, 1_000_000, 9_999_999))
+rounded(plain=float(counter_joules(2_000_000, 5_500_000, 9_999_999)),
+        again=float(counter_joules(9_000_000, 1_000_000, 9_999_999)))
 
 # %% [markdown] tags=["hints"]
 # - What does `after - before` give when the counter started again? Can an energy be negative?
@@ -171,8 +173,8 @@ check("ex01_counter_shown")
 # %% nbgrader={"grade_id": "ex01_counter_unseen", "grade": true, "points": 2} tags=["hidden"]
 rng = random.Random(grading_seed(104))
 tops = [rng.randint(500_000, 900_000) for _ in range(3)]
-rounded([counter_joules(top - rng.randint(1, 9), rng.randint(0, 9), top) for top in tops]
-        + [counter_joules(rng.randint(0, 10**6), rng.randint(10**7, 10**8), 10**9) for _ in range(3)])
+rounded([float(counter_joules(top - rng.randint(1, 9), rng.randint(0, 9), top)) for top in tops]
+        + [float(counter_joules(rng.randint(0, 10**6), rng.randint(10**7, 10**8), 10**9)) for _ in range(3)])
 
 # %% [markdown] tags=["hints"]
 # - Count by hand with a tiny counter, from 0 to 9: it stands at 8, and then at 1. How many steps?

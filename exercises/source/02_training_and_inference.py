@@ -50,7 +50,7 @@ def training_flops(parameters, tokens):
     ### END SOLUTION
 
 # %% nbgrader={"grade_id": "ex02_training_shown", "grade": true, "points": 1}
-rounded(small=training_flops(1_000_000, 20_000_000), large=float(training_flops(7e9, 2e12)))
+rounded(small=int(training_flops(1_000_000, 20_000_000)), large=float(training_flops(7e9, 2e12)))
 
 # %% [markdown] tags=["hints"]
 # - How many FLOPs does the forward pass take for each parameter and each token?
@@ -62,7 +62,7 @@ check("ex02_training_shown")
 
 # %% nbgrader={"grade_id": "ex02_training_unseen", "grade": true, "points": 2} tags=["hidden"]
 rng = random.Random(grading_seed(201))
-rounded([training_flops(rng.randint(10**6, 10**9), rng.randint(10**8, 10**9)) for _ in range(4)])
+rounded([float(training_flops(rng.randint(10**6, 10**9), rng.randint(10**8, 10**9))) for _ in range(4)])
 
 # %% [markdown] tags=["hints"]
 # - Forward and backward both count, for every token.
@@ -86,7 +86,7 @@ def training_mwh(flops, rate, watts, pue, chips):
 # %% nbgrader={"grade_id": "ex02_energy_shown", "grade": true, "points": 1}
 gpt3 = [fact("tr_gpt3_flops").value, fact("tr_gpt3_rate").to("FLOP/s"), fact("tr_gpt3_power").value,
         fact("tr_gpt3_pue").value]
-rounded(ten_thousand=training_mwh(*gpt3, chips=10_000), one=training_mwh(*gpt3, chips=1))
+rounded(ten_thousand=float(training_mwh(*gpt3, chips=10_000)), one=float(training_mwh(*gpt3, chips=1)))
 
 # %% [markdown] tags=["hints"]
 # - How long does the training take? How much power is drawn all that time?
@@ -98,8 +98,8 @@ check("ex02_energy_shown")
 
 # %% nbgrader={"grade_id": "ex02_energy_unseen", "grade": true, "points": 2} tags=["hidden"]
 rng = random.Random(grading_seed(202))
-rounded([training_mwh(rng.uniform(1e20, 1e25), rng.uniform(1e13, 1e15), rng.uniform(100, 900), rng.uniform(1.05, 1.9),
-                      rng.randint(8, 20_000)) for _ in range(5)])
+rounded([float(training_mwh(rng.uniform(1e20, 1e25), rng.uniform(1e13, 1e15), rng.uniform(100, 900),
+                            rng.uniform(1.05, 1.9), rng.randint(8, 20_000))) for _ in range(5)])
 
 # %% [markdown] tags=["hints"]
 # - Change one factor at a time. Which of them change the energy, and which one does not?
@@ -152,7 +152,8 @@ def inference_share(days, queries, wh, training_mwh, trainings=1):
     ### END SOLUTION
 
 # %% nbgrader={"grade_id": "ex02_share_shown", "grade": true, "points": 1}
-rounded(a_month=inference_share(30, 1e6, 0.3, 1287), a_year=inference_share(365, 1e7, 0.3, 1287, trainings=4))
+rounded(a_month=float(inference_share(30, 1e6, 0.3, 1287)),
+        a_year=float(inference_share(365, 1e7, 0.3, 1287, trainings=4)))
 
 # %% [markdown] tags=["hints"]
 # - How many megawatt-hours does inference take on one day?
@@ -164,8 +165,8 @@ check("ex02_share_shown")
 
 # %% nbgrader={"grade_id": "ex02_share_unseen", "grade": true, "points": 2} tags=["hidden"]
 rng = random.Random(grading_seed(204))
-rounded([inference_share(rng.randint(5, 900), rng.uniform(1e6, 1e8), rng.uniform(0.1, 3), rng.uniform(1e3, 5e4), n)
-         for n in (1, 2, 12)])
+rounded([float(inference_share(rng.randint(5, 900), rng.uniform(1e6, 1e8), rng.uniform(0.1, 3),
+                               rng.uniform(1e3, 5e4), n)) for n in (1, 2, 12)])
 
 # %% [markdown] tags=["hints"]
 # - The whole holds inference *and* every training.
@@ -183,7 +184,7 @@ def days_until(share, queries, wh, training_mwh):
     ### END SOLUTION
 
 # %% nbgrader={"grade_id": "ex02_days_shown", "grade": true, "points": 1}
-rounded(four_fifths=days_until(0.80, 1e7, 0.3, 1287), nearly_all=days_until(0.99, 1e7, 0.3, 1287))
+rounded(four_fifths=float(days_until(0.80, 1e7, 0.3, 1287)), nearly_all=float(days_until(0.99, 1e7, 0.3, 1287)))
 
 # %% [markdown] tags=["hints"]
 # - At a share of one half, inference and training are equal. How much inference is there at four fifths?
@@ -195,7 +196,8 @@ check("ex02_days_shown")
 
 # %% nbgrader={"grade_id": "ex02_days_unseen", "grade": true, "points": 2} tags=["hidden"]
 rng = random.Random(grading_seed(205))
-rounded([days_until(s, rng.uniform(1e5, 1e9), rng.uniform(0.05, 3), rng.uniform(10, 5e4)) for s in (0.5, 0.9, 0.97)])
+rounded([float(days_until(s, rng.uniform(1e5, 1e9), rng.uniform(0.05, 3), rng.uniform(10, 5e4)))
+         for s in (0.5, 0.9, 0.97)])
 
 # %% [markdown] tags=["hints"]
 # - Put your result into `inference_share`: does the share come back?

@@ -16,6 +16,7 @@ import re
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
@@ -24,6 +25,7 @@ from pathlib import Path
 from .. import CourseError, build, execute, release
 from . import model, warm
 
+_HEADING = re.compile(r"^##+ (.+)$", re.MULTILINE)
 SEED = "course-seed"  # the id of the cell between visible and hidden checks
 VERSIONS = ("torch", "numpy", "nbval", "ipython", "ipykernel", "pytest", "frugal-ai-lab")
 
@@ -55,18 +57,21 @@ def load_exercise(source):
     """The exercise in a source file (.py); CourseError where it breaks the format."""
     source = Path(source)
     nb = release.load(source)
-    checks, task = [], ""
+    checks, titles, task, heading = [], {}, "", ""
     for cell in nb.cells:
+        if cell.cell_type == "markdown" and (found := _HEADING.search(cell.source)):
+            heading = found[1].strip()
         marks = release.grading(cell)
         if marks.get("solution"):
             task = marks["grade_id"]
+            titles[task] = heading
         if release.is_check(cell):
             hints = tuple(cell.metadata.get("course", {}).get("hints", ()))
             checks.append(model.Check(marks["grade_id"], marks["points"], "hidden" in execute.tags(cell), task, hints))
     content = json.dumps([[cell.cell_type, cell.source, cell.metadata] for cell in nb.cells], sort_keys=True)
     answers = tuple(release.grading(cell)["grade_id"] for cell in nb.cells if release.grading(cell).get("solution"))
     return model.Exercise(source.stem, str(nb.metadata["course"].get("title", source.stem)),
-                          hashlib.sha256(content.encode()).hexdigest(), tuple(checks), answers, nb.cells)
+                          hashlib.sha256(content.encode()).hexdigest(), tuple(checks), answers, nb.cells, titles)
 
 
 def imported(cells):
@@ -194,9 +199,9 @@ def dry_run(exercise, seed, limits, kernel):
         return DryRun(exercise, {}, outcomes, dict.fromkeys(outcomes, model.UNANSWERED), notes, seed)
     checks = tuple(check if check.hidden else replace(check, expected=expected[check.id]) for check in exercise.checks)
     dry = replace(dry, exercise=replace(exercise, checks=checks), expected=expected)
-    solved, untouched = (
-        {name: check["outcome"] for name, check in _run(job(dry, what, limits, kernel))["checks"].items()}
-        for what in ("solved", None))
+    with ThreadPoolExecutor(2) as pool:
+        both = pool.map(lambda what: _run(job(dry, what, limits, kernel))["checks"], ("solved", None))
+        solved, untouched = ({name: check["outcome"] for name, check in checks.items()} for checks in both)
     return replace(dry, solved=solved, untouched=untouched)
 
 
@@ -225,13 +230,20 @@ def _run(job):
     if kernel["sandboxed"] and not server["sandbox"]:
         raise RuntimeError(f"no sandbox on {platform.node()}: {server['why']}")
     here = job | {"kernel": {"server": server, "sandboxed": kernel["sandboxed"], "secrets": kernel["secrets"]}}
-    connection = warm.connect(server["socket"], timeout=job["limits"]["total_seconds"] + 90)
-    with connection:
-        warm.send(connection, {"do": "grade", "job": here})
-        said = warm.receive(connection)
+    try:
+        said = _ask(here)
+    except (ConnectionError, FileNotFoundError):  # the server was killed: go on with one of our own
+        here["kernel"]["server"] = _own_server(tuple(kernel["modules"]))
+        said = _ask(here)
     if said is None or "error" in said:
         raise RuntimeError((said or {}).get("error", "the process that graded it ended early"))
     return said
+
+
+def _ask(job):
+    with warm.connect(job["kernel"]["server"]["socket"], job["limits"]["total_seconds"] + 90) as connection:
+        warm.send(connection, {"do": "grade", "job": job})
+        return warm.receive(connection)
 
 
 _servers, _lock = {}, threading.Lock()

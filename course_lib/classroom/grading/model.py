@@ -25,8 +25,8 @@ STATUSES = (GRADED, BROKEN, MISSING, FAILED)
 class Limits:
     """What one submission may use. Seconds by the clock; sizes in MB (2**20 bytes)."""
 
-    cell_seconds: float = 30.0
-    total_seconds: float = 240.0
+    cell_seconds: float = 60.0  # as in `course check`
+    total_seconds: float = 480.0
     memory_mb: int = 2048
     output_mb: int = 4
     processes: int = 64
@@ -55,6 +55,7 @@ class Exercise:
     checks: tuple  # of Check, in the notebook's order
     answers: tuple  # grade_ids of the answer cells, in the notebook's order
     cells: list = field(repr=False, compare=False, default_factory=list)
+    titles: dict = field(repr=False, default_factory=dict)  # grade_id of an answer cell -> the heading above it
 
     @property
     def points(self):
@@ -65,13 +66,14 @@ class Exercise:
         """What may be written beside the grades: all but the cells and the hidden checks' texts."""
         rows = [asdict(check) | ({"expected": None} if check.hidden else {}) for check in self.checks]
         return {"name": self.name, "title": self.title, "sha256": self.sha256, "checks": rows,
-                "answers": list(self.answers)}
+                "answers": list(self.answers), "titles": self.titles}
 
     @classmethod
     def from_public(cls, data):
         """The exercise that `public()` wrote down, without its cells."""
         checks = tuple(Check(**{**row, "hints": tuple(row["hints"])}) for row in data["checks"])
-        return cls(data["name"], data["title"], data["sha256"], checks, tuple(data["answers"]))
+        return cls(data["name"], data["title"], data["sha256"], checks, tuple(data["answers"]),
+                   titles=data.get("titles", {}))
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ than JUPYTER_PATH. The kernel is reached through sockets in one folder: it needs
 
 import asyncio
 import json
+import os
 import select
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,7 +21,8 @@ from . import warm
 from .model import Limits
 
 NAME = "course-warm"
-ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "COURSE_GRADING": "1", "COURSE_QUIET": "1",
+ENV = {"PATH": f"{os.path.dirname(sys.executable)}:/usr/local/bin:/usr/bin:/bin", "USER": "learner", "LOGNAME": "learner",
+       "LANG": "C.UTF-8", "COURSE_GRADING": "1", "COURSE_QUIET": "1",
        "PYTHONDONTWRITEBYTECODE": "1", "PIP_NO_INDEX": "1", "PIP_RETRIES": "0", **warm.ONE_THREAD}
 
 

@@ -96,10 +96,11 @@ def serve(folder, modules):
             if 0 in ready and not os.read(0, 1):
                 return
             if listener in ready:
-                connection, _ = listener.accept()
-                if os.fork() == 0:
-                    _child(connection, listener)
-                connection.close()
+                with suppress(OSError):  # no memory or process left for a fork: this one request fails
+                    connection, _ = listener.accept()
+                    with connection:
+                        if os.fork() == 0:
+                            _child(connection, listener)
 
 
 def _reap(*_):
@@ -141,10 +142,10 @@ def _grade(request, connection):
 def _kernel(request, connection):
     """Fork the kernel from a monitor that outlives it: passes signals on, seals its socket folder, says its end."""
     limits, kind = request["limits"], request["sandbox"]
-    user = sandbox.USER + os.getpid() % 5000
+    user = sandbox.USER + os.getpid() % sandbox.USERS
     if kind:
-        sandbox.enter(sandbox.view(request["secrets"]), request["scratch"], request["shared"],
-                      user=user if kind == "user" else None)
+        sandbox.enter(sandbox.view(request["secrets"]), request["scratch"], request["shared"], user,
+                      mapped=kind == "user")
     bound, say_bound = os.pipe()
     may_go, say_go = os.pipe()
     pid = os.fork()
@@ -198,7 +199,7 @@ def _start_kernel(request, say_bound, may_go):
     os.environ.update(request["env"], HOME=str(home), IPYTHONDIR=str(home / ".ipython"), TMPDIR="/tmp",
                       MPLCONFIGDIR=str(home / ".matplotlib"), COURSE_LEDGER=str(home / "ledger.jsonl"))
     sys.argv = ["kernel"]
-    sys.path[:] = [entry for entry in sys.path if entry]
+    sys.path[:] = [*filter(None, sys.path), str(home)]  # last: no file there can stand in for a module
     file = home / "connection.json"
     file.write_text(json.dumps(request["connection"]))
     from ipykernel.kernelapp import IPKernelApp
@@ -215,6 +216,17 @@ def _start_kernel(request, say_bound, may_go):
 
 # --- its owner -----------------------------------------------------------------------------------------------------
 
+def _sweep():
+    """Remove what graders that were killed have left: folders of ours whose server answers no more."""
+    for path in Path(tempfile.gettempdir()).glob("course_*/socket"):
+        with suppress(OSError):
+            if path.stat().st_uid == os.getuid():
+                try:
+                    connect(str(path), timeout=5).close()
+                except ConnectionRefusedError:
+                    shutil.rmtree(path.parent, ignore_errors=True)
+
+
 class ColdError(RuntimeError):
     """The warm server could not be started; its message says what it printed."""
 
@@ -227,6 +239,7 @@ def server(modules=()):
     """
     if not SERVES:
         raise ColdError(f"warm kernels need fork, which {sys.platform} lacks or does not do safely")
+    _sweep()
     folder = tempfile.mkdtemp(prefix="course_")  # short: the path of a socket may have 107 bytes
     quiet = {"PYTHONDONTWRITEBYTECODE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     env = quiet | {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH")
