@@ -16,6 +16,7 @@ from pathlib import Path
 
 _LONG = 100  # elements
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d*)?(?:e[+-]?\d+)?(?![\w.])")
+_ONE = re.compile(r"shape \((?:\), \w+: |1,\), \w+: \[([^][,]*)\])")  # what _array says of a single number
 _RETURN = "Did you forget `return`?"
 _asked = {}  # rungs of each hint ladder already given
 
@@ -171,15 +172,19 @@ def in_words(grade_id, came, expected, said=None):
     for label, text in (("your answer gives:", came), ("expected:", expected)):
         if text is not None:
             lines += [f"  {label}", textwrap.indent(text, "    ")]
-    if came is not None and (slip := _slip(came, expected or "")):
-        lines.append(f"  {slip}")
+    if came is not None and (why := slip(came, expected or "")):
+        lines.append(f"  {why}")
     return "\n".join([*lines, f'  For a hint: hint("{grade_id}")'])
 
 
-def _slip(came, expected):
-    """One sentence on a slip that the two texts show, or ""."""
+def slip(came, expected):
+    """One sentence on a slip that the text that `came` shows against the one expected, or ""."""
     if re.search(r"\bNone\b", came) and "None" not in expected:
         return _RETURN
+    plain = _ONE.sub(r"\1", came)
+    if plain != came and (plain == expected or slip(plain, expected)):
+        kind = "a tensor" if "shape ()" in came else "a tensor or an array"
+        return f"The number is right, but it is {kind}: give a plain number (.item())."
     pairs = [(x, y) for x, y in zip(_NUMBER.findall(came), _NUMBER.findall(expected)) if x != y]
     if not pairs or _NUMBER.split(came) != _NUMBER.split(expected):
         return ""

@@ -145,6 +145,16 @@ def variants():
     return made
 
 
+def moved():
+    """The answers under other names, one below its check and one turned into text; and what is said of them."""
+    nb = answered(THREE)
+    twice, half = cell(nb, "ex70_twice"), cell(nb, "ex70_half")
+    nb.cells.remove(twice)
+    nb.cells += [nbformat.v4.new_code_cell(twice.source, id="n1"), nbformat.v4.new_code_cell(half.source, id="n2")]
+    half.cell_type = "raw"
+    return nb
+
+
 def run(command, folder, pristine, **environment):
     """(exit code, what was said) of a command, run as a learner runs it."""
     outer = {name: value for name, value in os.environ.items() if not name.startswith(("COURSE_", "PYTEST"))}
@@ -331,6 +341,15 @@ def test_a_kernel_that_does_not_start_is_said(here, tmp_path, monkeypatch, capsy
     said = capsys.readouterr().out
     assert "ex70_twice_shown: not run: no kernel started (Kernel died before replying)." in said
     assert "a: 0 of 2 visible checks right, 0 of 4 points" in said
+
+
+def test_an_answer_pasted_into_a_new_cell_is_checked(pristine, tmp_path):
+    nbformat.write(moved(), tmp_path / "moved.ipynb")
+    code, said = run(["-m", "course_lib.cli", "check", "moved.ipynb"], tmp_path, pristine)
+    assert code == 1 and WRONG.format("ex70_twice_shown") in said and RIGHT.format("ex70_half_shown") in said
+    for name, made in (("ex70_twice", "twice"), ("ex70_half", "half")):
+        assert f"answer cell '{name}' is missing: your cell that defines {made} is graded" in said
+    assert "1 of 2 visible checks right, 2 of 4 points" in said
 
 
 def test_odd_metadata_is_no_reason_to_fall_over(here):

@@ -68,7 +68,7 @@ class Run:
 
     def count(self, what):
         """The number before a word in the line that counts the submissions."""
-        found = re.search(rf"^submissions: .*?(\d+) {what}", self.said, re.MULTILINE)
+        found = re.search(rf"^(?=.*to grade).*?(\d+)(?: notebooks?)? {what}", self.said, re.MULTILINE)
         return int(found[1]) if found else 0
 
 

@@ -194,8 +194,9 @@ def test_merged_shards_are_the_class_graded_at_once(group, n):
 def test_a_missing_part_is_named_and_the_rest_is_there(group):
     parts = [part(group, i, 3)[1] for i in (1, 3)]
     code, _, complained = merged(group, parts)
-    assert code == 1 and "missing of 3 shards: 2: their learners are not in" in complained
+    assert code == 1 and "shard 2 of 3 is missing: its learners are not in" in complained
     there = set(group.rows())
+    assert "shards 2, 3 of 3 are missing: their learners are not in" in merged(group, parts[:1], group.folder / "g.csv")[2]
     parts.append(part(group, 2, 3)[1])
     assert merged(group, parts)[0] == 0
     assert there < set(group.rows()) and len(group.rows()) == 22
@@ -234,7 +235,9 @@ def test_parts_that_do_not_belong_together_are_refused(group, monkeypatch):
 def test_what_is_no_part_is_one_sentence(group):
     one = part(group, 1, 1)[1]
     (group.folder / "empty.jsonl").write_text("")
-    for parts, out, words in (([one, "nowhere.csv"], group.out, "nowhere.jsonl is not there"),
+    (group.folder / "canvas.csv").write_text("Student,ID\n")
+    for parts, out, words in (([one], group.folder / "canvas.csv", "canvas.csv is not a list of grades"),
+                              ([one, "nowhere.csv"], group.out, "nowhere.jsonl is not there"),
                               ([group.folder / "empty.csv"], group.out, "holds no grades"),
                               ([one], one, "is one of the parts"), ([one], "x.txt", "must end in .csv")):
         with pytest.raises(CourseError, match=words):

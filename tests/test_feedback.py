@@ -14,6 +14,7 @@ from course_lib.classroom.grading.model import Check, Exercise, Result
 
 SECRET = "HIDDEN_9931"
 TASKS = {"ex_flops": ("square = 4\nrow = 7",), "ex_mean": ("2.0",)}
+TITLES = {"ex_flops": "Count *all* `rows`"}  # ex_mean has no heading above it
 HINTS = {
     "ex_flops_shown": ("How many `rows`?", "Nearly the answer"),
     "ex_flops_unseen": ("Try <odd> sizes.", "second"),
@@ -28,7 +29,7 @@ def exercise(**more):
             Check(f"{task}_unseen", 2, True, task, HINTS.get(f"{task}_unseen", ()), SECRET),
         ]
     return dataclasses.replace(
-        Exercise("01_energy", "Measuring energy", "0" * 64, tuple(checks), tuple(TASKS)), **more
+        Exercise("01_energy", "Measuring energy", "0" * 64, tuple(checks), tuple(TASKS), titles=TITLES), **more
     )
 
 
@@ -65,6 +66,8 @@ ALLOWED = VOID | {
     "p",
     "span",
     "strong",
+    "em",
+    "small",
     "code",
     "ul",
     "li",
@@ -95,10 +98,9 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         assert tag in ALLOWED, tag
         for name, value in attrs:
-            assert name in {"lang", "charset", "http-equiv", "content", "name", "class", "scope", "href"}, (
-                tag,
-                name,
-            )
+            assert name in {
+                "lang", "charset", "http-equiv", "content", "name", "class", "scope", "href", "colspan",
+            }, (tag, name)  # fmt: skip
             if name == "href":
                 assert tag == "a" and not re.match(r"\s*[a-z]+:", value, re.IGNORECASE) and ".." not in value
                 self.links.append(value)
@@ -123,7 +125,7 @@ class Page(HTMLParser):
 
 
 def test_a_page_opens_without_a_network_or_a_script_and_has_real_headings(tmp_path):
-    _, html, _ = write(tmp_path)
+    _, html, _ = write(tmp_path, result(outcomes=["wrong", "right", "right", "wrong"]))
     page = Page(html)
     assert html.startswith('<!doctype html>\n<html lang="en">')
     assert {"http-equiv": "Content-Security-Policy", "content": pages._POLICY} in [
@@ -135,12 +137,10 @@ def test_a_page_opens_without_a_network_or_a_script_and_has_real_headings(tmp_pa
         "h2",
         "h2",
         "h3",
-        "h3",
         "h2",
         "h3",
-        "h3",
     ]
-    assert {attrs["scope"] for tag, attrs in page.tags if tag == "th"} == {"col", "row"}
+    assert {attrs["scope"] for tag, attrs in page.tags if tag == "th"} == {"col", "row", "rowgroup"}
     assert not re.search(r"url\(|@import|https?:", html)
 
 
@@ -153,14 +153,82 @@ def test_a_visible_check_shows_both_values_line_by_line_and_the_first_hint(tmp_p
     assert text.splitlines()[text.splitlines().index("ex_flops_shown (check)") :][:8] == [
         "ex_flops_shown (check)",
         "\N{BALLOT X} not yet, 0 of 1 points",
-        "Your answer gives another value than the expected one.",
+        "Your answer does not give what is expected.",
         "  What your answer gives, and what is expected, line by line:",
         "    \N{MINUS SIGN} yours     square = 5",
         "    + expected  square = 4",
         "    = same      row = 7",
-        'Hint: How many `rows`? In the notebook, hint("ex_flops_shown") gives more.',
+        'Hint: How many rows? In the notebook, hint("ex_flops_shown") gives more.',
     ]
-    assert "\N{CHECK MARK} right, 2 of 2 points" in text
+
+
+def test_only_a_task_with_something_not_right_yet_gets_a_section(tmp_path):
+    for outcomes, sections in [
+        (["right"] * 4, []),
+        (["right", "wrong", "right", "right"], ["Task 1: Count all rows (ex_flops)"]),
+        (["right", "right", "wrong", "right"], ["Task 2: ex_mean"]),
+        (["wrong"] * 4, ["Task 1: Count all rows (ex_flops)", "Task 2: ex_mean"]),
+    ]:
+        _, html, text = write(tmp_path, result(outcomes=outcomes))
+        table, _, rest = text.partition("All checks\n----------\n")[2].partition("\n\n")
+        assert [line for line in rest.splitlines() if line.startswith("Task ")] == sections
+        assert len(re.findall(r"^\w+ \((?:hidden )?check\)$", rest, re.MULTILINE)) == outcomes.count("wrong")
+        assert "right, " not in rest
+        lines = table.splitlines()  # every check is in the table, under its task
+        assert [line.split()[0] for line in lines] == [
+            "Check", "-", "ex_flops_shown", "ex_flops_unseen", "-", "ex_mean_shown", "ex_mean_unseen",
+        ]  # fmt: skip
+        assert (lines[1], lines[4]) == ("- Task 1: Count all rows", "- Task 2: ex_mean")
+        assert html.count("\N{CHECK MARK} right") == outcomes.count("right")
+        assert ("<h2>Task 1: Count all rows <small>ex_flops</small></h2>" in html) == ("wrong" in outcomes[:2])
+
+
+@pytest.mark.parametrize(
+    ("hint", "html", "text"),
+    [
+        ("Does *all* of it lie below?", "Does <em>all</em> of it lie below?", "Does all of it lie below?"),
+        ("**Never** `a*b*c`.", "<strong>Never</strong> <code>a*b*c</code>.", "Never a*b*c."),
+        ("*Use `x*y` <now>*", "<em>Use <code>x*y</code> &lt;now&gt;</em>", "Use x*y <now>"),
+        ("The mean $m$ of $n + 1$.", "The mean <em>m</em> of <em>n + 1</em>.", "The mean m of n + 1."),
+        ("*one* and *two*", "<em>one</em> and <em>two</em>", "one and two"),
+        ("2 * x * y and a*b*c", "2 * x * y and a*b*c", "2 * x * y and a*b*c"),
+        ("$5 or $6, `*` and **", "$5 or $6, <code>*</code> and **", "$5 or $6, * and **"),
+        ("*<b>* & `&lt;`", "<em>&lt;b&gt;</em> &amp; <code>&amp;lt;</code>", "<b> & &lt;"),
+        ("*open and `open", "*open and `open", "*open and `open"),
+    ],
+)
+def test_hints_are_drawn_as_authors_write_them(hint, html, text):
+    page = pages.as_html("t", [("hint", hint)]).decode()
+    Page(page)
+    assert f"<strong>Hint:</strong> {html}</p>" in page
+    assert pages.as_text([("hint", hint)]).decode() == f"Hint: {text}\n"
+
+
+@pytest.mark.parametrize(
+    ("got", "said"),
+    [
+        ("square = 4.0\nrow = 7", "The number is right, but an int is expected"),
+        ("square = shape (), int64: 4\nrow = 7", "The number is right, but it is a tensor: give a plain"),
+        ("square = 5\nrow = 7", None),
+    ],
+)
+def test_a_right_number_of_the_wrong_type_is_explained(tmp_path, got, said):
+    _, html, text = write(tmp_path, result(got=got))
+    if said:
+        assert said in text and said in Page(html).words
+        assert text.index("+ expected") < text.index(said) < text.index("Hint:")
+    else:
+        assert "The number is right" not in text
+
+
+def test_the_note_on_a_missing_answer_stands_beside_its_check(tmp_path):
+    notes = ["answer cell 'ex_flops' is missing", "answer cell 'ex_flops_two' is missing", "another"]
+    _, html, text = write(tmp_path, result(outcomes=["unanswered"] * 4, notes=notes))
+    assert (
+        "the line that asks for your code was reached.\nNote: answer cell 'ex_flops' is missing.\n" in text
+    )
+    assert "Note: answer cell 'ex_flops' is missing." in Page(html).words
+    assert text.count("Note: ") == 1  # of this task only, and not in what a hidden check says
 
 
 @pytest.mark.parametrize("outcomes", [[outcome] * 4 for outcome in model.OUTCOMES])
@@ -169,12 +237,14 @@ def test_of_a_hidden_check_only_right_or_not_yet_and_the_hint_are_shown(tmp_path
     _, html, text = write(tmp_path, result(outcomes=outcomes, got="5", reason="because"))
     for shown in (html, text):
         assert SECRET not in shown and "second" not in shown
+    points, mark = ("2 of 2", "\N{CHECK MARK} right") if right else ("0 of 2", "\N{BALLOT X} not yet")
+    for task in TASKS:  # in the table
+        assert re.search(rf"^  {task}_unseen \(hidden\) +{points} +{mark}$", text, re.MULTILINE)
     parts = text.split("(hidden check)\n")[1:]
-    assert len(parts) == 2
-    mark = "\N{CHECK MARK} right, 2 of 2 points" if right else "\N{BALLOT X} not yet, 0 of 2 points"
-    hints = [] if right else ["Hint: Try <odd> sizes."], [] if right else [f"Hint: {feedback._OTHER_NUMBERS}"]
-    assert parts[0].split("\n\n")[0].splitlines() == [mark, *hints[0]]
-    assert parts[1].splitlines() == [mark, *hints[1]]
+    hints = "Try <odd> sizes.", feedback._OTHER_NUMBERS
+    assert [part.split("\n\n")[0].splitlines() for part in parts] == (
+        [] if right else [[f"{mark}, {points} points", f"Hint: {hint}"] for hint in hints]
+    )
 
 
 @pytest.mark.parametrize(
@@ -206,13 +276,16 @@ def test_what_went_wrong_is_said_in_words(tmp_path, outcome, reason, said):
         (["right"] * 4, "6 of 6 points. Every check is right."),
         (
             ["right", "right", "right", "wrong"],
-            "4 of 6 points. 3 of 4 checks are right. One check is not right yet, in ex_mean.",
+            "4 of 6 points. 3 of 4 checks are right. One check is not right yet, in Task 2: ex_mean.",
         ),
         (
             ["wrong", "right", "wrong", "right"],
-            "4 of 6 points. 2 of 4 checks are right. A good place to go on is ex_flops.",
+            "4 of 6 points. 2 of 4 checks are right. A good place to go on is Task 1: Count all rows.",
         ),
-        (["wrong"] * 4, "0 of 6 points. No check is right yet. A good place to go on is ex_flops."),
+        (
+            ["wrong"] * 4,
+            "0 of 6 points. No check is right yet. A good place to go on is Task 1: Count all rows.",
+        ),
     ],
 )
 def test_the_opening_line_comes_from_the_score(tmp_path, outcomes, opening):
@@ -276,7 +349,7 @@ def test_hostile_texts_stay_texts(tmp_path, attack):
         "lms_id": attack,
     }
     one = result(attack, ["wrong", "wrong", "error", "right"], **everywhere)
-    of = exercise(title=attack)
+    of = exercise(title=attack, titles={"ex_flops": attack})
     page, html, text = write(tmp_path, one, of)
     index = feedback.write_index([(dataclasses.replace(one, exercise=attack), page)], tmp_path)
     for shown in (html, index.read_text(encoding="utf-8")):

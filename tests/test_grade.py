@@ -17,7 +17,7 @@ import fake_engine
 import pytest
 
 from course_lib.classroom import CourseError
-from course_lib.classroom.grading import command, grade, model, records
+from course_lib.classroom.grading import command, grade, model, plan, records
 from course_lib.classroom.grading.progress import Progress
 
 ONE = {"checks": [["one_shown", 2, False], ["one_unseen", 3, True]]}
@@ -75,7 +75,7 @@ def test_a_class_is_graded(group):
     code, said, complained = group.run()
     assert (code, complained) == (0, "")
     assert "01_one: solved 5 of 5 points, untouched 0 of 5" in said
-    assert "1 broken, 3 to grade" in said
+    assert "\n3 notebooks to grade; 1 file cannot be graded\n" in said and "graded again" not in said
     assert group.scores() == {"ada": "5", "bo": "2", "cy": "0", "dee": "0"}
     rows = group.rows()
     assert rows["dee", "01_one"]["status"] == "broken" and "not a notebook" in rows["dee", "01_one"]["notes"]
@@ -98,7 +98,8 @@ def test_a_second_run_grades_what_is_new_and_nothing_else(group):
     group.run()
     before, lines = group.out.read_bytes(), group.out.with_suffix(".jsonl").read_bytes()
     code, said, _ = group.run()
-    assert (code, group.graded) == (0, []) and "1 broken, 3 unchanged, 0 to grade" in said
+    assert (code, group.graded) == (0, []) and re.match(
+        r"nothing new to grade \(seed \d+\); 1 file cannot be graded; 3 unchanged\n", said)
     assert group.out.read_bytes() == before
     assert len(group.out.with_suffix(".jsonl").read_bytes().splitlines()) == len(lines.splitlines()) + 1  # the run
     group.hand_in("cy", "right at last")
@@ -127,7 +128,7 @@ def test_whatever_can_change_a_result_grades_again(group, monkeypatch):
 
 
 def seed_of(said):
-    return int(re.search(r"dry run, seed (\d+):", said)[1])
+    return int(re.search(r"(?:dry run, |new to grade \()seed (\d+)", said)[1])
 
 
 def test_the_seed_is_fresh_kept_asked_for_or_renewed(group, tmp_path):
@@ -161,10 +162,99 @@ def test_only_grades_those_named_and_keeps_the_others_rows(group):
 
 def test_only_names_the_nearest_where_nobody_is_called_so(group):
     group.hand_in("Zoë Larsen", "right from the start")
-    with pytest.raises(CourseError, match="nobody here is called 'zoe larsen'; the nearest names: Zoë Larsen"):
-        group.run(only=("zoe larsen",))
+    with pytest.raises(CourseError, match="nobody here is called 'zoe larson'; the nearest names: Zoë Larsen"):
+        group.run(only=("zoe larson",))
     group.run(only=("zoe\u0308 larsen",))
     assert group.graded == ["Zoë Larsen"]
+
+
+@pytest.mark.parametrize(("name", "who"), [
+    ("zoe larsen", ["Zoë Larsen"]), ("ZOË", ["Zoë Larsen"]), ("larsen", ["Zoë Larsen"]), ("ad", ["ada"]),
+    ("ada", ["ada"]), ("bo", ["bo"]),  # "Bob Adams" begins with the one and holds the other
+])
+def test_only_takes_a_part_of_a_name(group, name, who):
+    for learner in ("Zoë Larsen", "Bob Adams"):
+        group.hand_in(learner, f"right says {learner}")
+    _, said, _ = group.run(only=(name,))
+    assert group.graded == who and f"only {who[0]}\n" in said
+
+
+def test_a_part_of_several_names_is_refused(group):
+    for learner in ("Zoë Larsen", "Zoe Adams"):
+        group.hand_in(learner, "right")
+    for name in ("zoe", "e"):
+        with pytest.raises(CourseError, match=f"'{name}' fits .*: write more of the name"):
+            group.run(only=(name, "bo"))
+
+
+def test_what_cannot_be_graded_as_asked_is_refused_before_anything_is_run(group, monkeypatch):
+    def never(*args, **more):
+        raise AssertionError("a kernel was started")
+
+    monkeypatch.setattr(fake_engine, "warm_pool", never)
+    monkeypatch.setattr(fake_engine, "dry_run", never)
+    empty = group.folder / "empty"
+    empty.mkdir()
+    for more, words in (({"only": ("adda",)}, "the nearest names: ada"), ({"submissions": empty}, "holds no notebook")):
+        with pytest.raises(CourseError, match=words):
+            group.run(**more)
+    assert not group.out.parent.exists()
+
+
+def test_nothing_new_needs_no_dry_run(group, monkeypatch):
+    group.run(exercises=None, seed=4)
+    lines = group.kept().exercises()
+    real, tried = fake_engine.dry_run, []
+    monkeypatch.setattr(fake_engine, "dry_run", lambda exercise, *more: tried.append(exercise.name) or real(exercise, *more))
+    _, said, _ = group.run(exercises=None)
+    assert tried == [] and said.startswith("nothing new to grade (seed 4); 1 file cannot be graded; 4 exercises not ")
+    kept = group.kept().exercises()
+    assert kept == lines and kept["01_one"].checks[0].expected == "1.0"  # the pages still can show it
+    group.hand_in("ada", "right", "02_two")
+    group.run(exercises=None)
+    assert tried == ["02_two"] and group.graded == ["ada"]
+    monkeypatch.setenv("FAKE_TORCH", "3.x")
+    group.run(exercises=None)
+    assert tried[1:] == ["01_one", "02_two"]
+    (group.exercises / "02_two.py").write_text(json.dumps(TWO | {"title": "New"}))
+    group.run(exercises=None)
+    assert tried[3:] == ["02_two"]
+
+
+def test_dry_runs_wait_for_each_other_at_a_time_and_are_told_in_order(group, monkeypatch):
+    real, met = fake_engine.dry_run, threading.Barrier(2)
+
+    def dry_run(exercise, *more):
+        met.wait(60)  # broken, and no exercise is graded, where one is tried after the other
+        time.sleep(0.1 * (exercise.name == "01_one"))
+        return real(exercise, *more)
+
+    monkeypatch.setattr(fake_engine, "dry_run", dry_run)
+    code, said, _ = group.run(exercises=None, workers=4)
+    assert code == 0 and said.index("01_one: solved") < said.index("02_two: solved")
+
+
+def test_what_is_graded_again_says_why(group, monkeypatch):
+    limits, said = model.Limits(cell_seconds=9), []
+
+    def again(**more):
+        _, text, _ = group.run(**more)
+        said[:] = [line for line in text.splitlines() if line.startswith("graded again")]
+        return said
+
+    assert again(seed=1) == []
+    assert again(seed=2) == ["graded again, because the seed changed: 3"]
+    assert again(seed=2, limits=limits) == ["graded again, because the time limit changed: 3"]
+    assert again(seed=2, limits=limits, sandboxed=False) == ["graded again, because the sandbox changed: 3"]
+    monkeypatch.setenv("FAKE_TORCH", "3.x")
+    assert again(seed=2) == ["graded again, because the time limit and the sandbox and the version of torch changed: 3"]
+    (group.exercises / "01_one.py").write_text(json.dumps(ONE | {"title": "New"}))
+    group.hand_in("cy", "right at last")
+    group.hand_in("eve", "fail")
+    assert again(seed=2) == ["graded again, because the answers changed: 1",
+                             "graded again, because the exercise changed: 2"]
+    assert again(seed=2) == ["graded again, because the grader failed on it: 1"]
+    assert again(regrade=True) == ["graded again, because of --regrade: 4"]
 
 
 def test_the_same_answers_of_another_learner_need_no_second_run(group):
@@ -295,15 +385,27 @@ def test_grades_among_the_submissions_are_refused(group):
 
 
 def test_a_csv_with_somebody_elses_marks_is_kept(group):
-    group.out.parent.mkdir()
-    group.out.write_text("my own list")
-    assert "kept as grades.changed-1.csv" in group.run()[1]
+    group.run()
     assert "kept as" not in group.run()[1]
-    marked = group.out.read_bytes() + b"more marks\r\n"
+    first = group.out.read_bytes() + b"more marks\r\n"
+    for number, marked in ((1, first), (2, first.replace(b",", b";"))):  # as a spreadsheet may save it
+        group.out.write_bytes(marked)
+        assert f"kept as grades.changed-{number}.csv" in group.run()[1]
+        assert group.out.with_name(f"grades.changed-{number}.csv").read_bytes() == marked
     group.out.write_bytes(marked)
-    assert "kept as grades.changed-2.csv" in group.run()[1]
-    assert group.out.with_name("grades.changed-1.csv").read_text() == "my own list"
-    assert group.out.with_name("grades.changed-2.csv").read_bytes() == marked
+    group.out.with_suffix(".jsonl").unlink()  # still a list of grades
+    assert "kept as grades.changed-3.csv" in group.run()[1]
+
+
+@pytest.mark.parametrize("data", [b"Student,ID,Section\r\nPoints Possible,,\r\n", b"\xff\xfeS\x00", b"my own list"])
+def test_a_csv_of_something_else_is_not_replaced(group, data):
+    group.out.parent.mkdir()
+    group.out.write_bytes(data)
+    with pytest.raises(CourseError, match="grades.csv is not a list of grades: choose another name for -o"):
+        group.run()
+    assert group.out.read_bytes() == data and len(list(group.out.parent.iterdir())) == 1
+    group.out.write_bytes(b"")
+    assert group.run()[0] == 0
 
 
 def test_pages_for_all_and_an_index(group):
@@ -373,7 +475,7 @@ def test_killed_and_resumed_gives_the_same_bytes_and_grades_nothing_twice(group)
     said, complained = process.communicate()
     assert process.returncode == 0, complained
     assert "1 damaged line set aside" in complained
-    assert "1 broken, 19 unchanged, 8 to grade" in said
+    assert "8 notebooks to grade; 1 file cannot be graded; 19 unchanged" in said
     assert sorted(group.log.read_text().splitlines()) == [f"learner {number}" for number in range(16, 24)]
     bytes_ = group.out.read_bytes()
     shutil.rmtree(group.out.parent)
@@ -467,8 +569,20 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch):
         progress.step()
     lines = stream.getvalue().splitlines()
     assert len(lines) == 10
-    assert lines[0] == "graded 10 of 100 (10 %), 20.0 a minute, about 4 min 30 s left"
-    assert lines[-1] == "graded 100 of 100 (100 %), 20.0 a minute, in 5 min 00 s"
+    assert lines[0] == "graded 10 of 100 (10 %), 20 a minute, about 4 min 30 s left"
+    assert lines[-1] == "graded 100 of 100 (100 %), 20 a minute, in 5 min 00 s"
+
+
+@pytest.mark.parametrize("seconds", [0.01, 40.0])
+def test_progress_has_one_unit(monkeypatch, seconds):
+    clock, stream = [0.0], io.StringIO()
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    progress = Progress(30, stream)
+    for _ in range(30):
+        clock[0] += seconds
+        progress.step()
+    lines = stream.getvalue().splitlines()
+    assert lines and all(f"{6000 if seconds < 1 else 1.5:g} a minute" in line for line in lines)
 
 
 def test_progress_on_a_terminal_is_a_bar():
@@ -478,7 +592,7 @@ def test_progress_on_a_terminal_is_a_bar():
     for _ in range(3):
         progress.step()
     progress.close()
-    assert "3/3" in stream.getvalue()
+    assert "3 of 3" in stream.getvalue() and "a minute" in stream.getvalue()
 
 
 def parse(*words):
@@ -498,6 +612,8 @@ def test_the_options_become_a_request(monkeypatch):
     assert root == "root" and request.only == ("x", "y z") and not request.sandboxed
     assert request.feedback == Path("a/g_feedback") and request.picture
     assert (request.limits.cell_seconds, request.limits.total_seconds) == (60, 480)
+    assert seen.pop(0) and command.run(parse("grade", "ex", "class", "--cell-seconds", "100", "--no-feedback")) == 0
+    assert seen[0][0].limits.total_seconds == 800 and seen[0][0].feedback is None
     command.run(parse("grade", "ex", "class", "--shard", "2/3", "--seed", "5"))
     request = seen[1][0]
     assert (request.shard, request.seed, request.feedback, request.picture) == ((2, 3), 5, None, False)
@@ -520,7 +636,10 @@ def test_help_reads_without_a_fault(capsys):
     for name in command.COMMANDS:
         with pytest.raises(SystemExit):
             parse(name, "--help")
-        assert "example: course" in capsys.readouterr().out
+        told = capsys.readouterr().out
+        assert "example: course" in told
+        for file in re.findall(r"exercises/\S+\.py", told):
+            assert (Path(__file__).parents[1] / file).is_file()
 
 
 def test_threads_other_than_the_main_one_may_grade(group):
@@ -529,3 +648,53 @@ def test_threads_other_than_the_main_one_may_grade(group):
     thread.start()
     thread.join()
     assert codes == [0]
+
+
+# --- who is paired with what (plan.py) ----------------------------------------------------------------------
+
+
+def paired(*found, names=("01_measuring_energy",), refused=()):
+    """({(learner, exercise): Submission}, what was said) of submissions."""
+    said = []
+    return plan.pair_up(list(found), list(names), refused, said.append), said
+
+
+def test_no_notebook_is_a_note_on_every_row_of_the_learner_whatever_is_graded():
+    note = "ada.pdf is not a notebook: hand in the .ipynb file"
+    for names in (("01_measuring_energy",), ("01_measuring_energy", "02_training_and_inference")):
+        pairs, said = paired(model.Submission("ada", "", "", "17", notes=(note,)), names=names)
+        assert {pair: (one.file, one.problem, one.notes, one.lms_id) for pair, one in pairs.items()} == {
+            ("ada", name): ("", "", (note,), "17") for name in names}
+        assert said == []
+
+
+def test_another_exercise_under_the_right_name_is_said_on_the_missing_row():
+    two = "02_training_and_inference"
+    pairs, said = paired(model.Submission("ada", two, "class.zip: ada/01_measuring_energy (1).ipynb"),
+                         model.Submission("bo", two, "bo_02_training_and_inference.ipynb"),
+                         model.Submission("cy", two, "cy.ipynb"), model.Submission("dee", two, "dee.ipynb"))
+    assert pairs["ada", "01_measuring_energy"].notes == (
+        f"handed in: 01_measuring_energy (1).ipynb, which is exercise {two}",)
+    assert not any(pairs[who, "01_measuring_energy"].notes for who in ("bo", "cy", "dee"))
+    assert said == ["left aside: 4 files of exercises not graded now: class.zip: ada/01_measuring_energy (1).ipynb, bo_"
+                    + "02_training_and_inference.ipynb, cy.ipynb and 1 more"]
+
+
+@pytest.mark.parametrize(("names", "said"), [
+    (["ada", "ada_final", "bo"], "ada and ada_final"),
+    (["ada (1)", "bo"], "ada (1)"),
+    (["ada 2", "bo"], "ada 2"),
+    (["ada", "ada (1)", "bo", "bo 2", "cy-Copy1"], "ada and ada (1); bo and bo 2"),
+    (["Ann", "Anna", "group 1", "group 2", "student_1", "student_10", "Zoë"], ""),
+])
+def test_names_that_may_be_of_one_learner_are_named(names, said):
+    flat = [model.Submission(name, "01_measuring_energy", f"class.zip: {name}.ipynb") for name in names]
+    assert paired(*flat)[1] == ([f"look at these names: {said}"] if said else [])
+    folders = [model.Submission(name, "01_measuring_energy", f"{name}/x.ipynb") for name in names]
+    numbers = [model.Submission(name, "01_measuring_energy", f"{name}_1_2_x.ipynb", name) for name in names]
+    assert paired(*folders)[1] == paired(*numbers)[1] == []
+
+
+def test_look_alikes_among_very_many_long_names_cost_little():
+    flat = [model.Submission(f"{number:04} " + "a " * 90, "x", f"{number}.ipynb") for number in range(3000)]
+    assert plan.look_alikes(flat) == []

@@ -247,6 +247,31 @@ def test_the_summary_of_nobody_and_of_all_right():
     assert gradebook.summary([], []) == ""
 
 
+def test_the_summary_says_how_many_checks_tie_for_the_lowest():
+    one = exercise(points=(1, 1))
+    ids = [check.id for check in one.checks]
+    for right, words in (((), f"Lowest: {ids[0]} (0) and {ids[1]} (0), and 2 more with as few"),
+                         ((0,), f"Lowest: {ids[1]} (0) and {ids[2]} (0), and 1 more with as few"),
+                         ((0, 1), f"Lowest: {ids[2]} (0) and {ids[3]} (0)"),
+                         ((0, 1, 2), f"Lowest: {ids[3]} (0)"),
+                         ((0, 1, 2, 3), "Every check was right in every notebook.")):
+        text = gradebook.summary([graded("ada", one, right)], [one])
+        assert " ".join(text.split()).endswith(words), text
+
+
+def test_a_reason_is_whole_or_ends_between_words():
+    one = exercise()
+    for count in (20, 60):
+        reason = " ".join(f"word{number}" for number in range(count))
+        text = gradebook.summary([Result("ada", one.name, "", model.BROKEN, problem=reason)], [one])
+        assert max(map(len, text.splitlines())) <= 96
+        said = " ".join(text.split()).partition("ada: ")[2].partition(" No notebook")[0]
+        if len(reason) <= 200:
+            assert said == reason
+        else:
+            assert said.endswith(" ...") and said[:-4] + " " in reason and 180 < len(said) <= 200
+
+
 def test_the_summary_is_narrow_and_obeys_no_name():
     long = exercise("very_long_name_" * 10, "A title that goes on " * 20, points=(1.25, 1000))
     bad = "\x1b[2J\u202e" + "李" * 200
@@ -363,7 +388,7 @@ def test_canvas_gets_the_graded_column_and_keeps_the_grades_of_others(exported):
     text = "\n".join(said)
     assert "2 grades of 01_energy written into the column 'Exercise 1: Energy (501)'" in text
     assert "scaled: 6 points here are 100 there" in text
-    assert "replaced, because another grade stood there: 1 grade" in text
+    assert "replaced: ZOE CWIKLA 50 -> 16.67" in said
     assert "does not have this assignment: bo oneill" in text
     assert "because no row of the template fits: Nobody" in text
     assert "several rows fit, or several learners fit one row: Anna Li" in text
@@ -401,16 +426,25 @@ def test_two_learners_for_one_row_are_listed_unless_a_number_decides(exported):
 def test_what_was_not_graded_is_not_exported(exported):
     rows, said = exported(
         lambda one, two: [
-            Result("Ada Lovelace", one.name, "", model.MISSING),
+            Result("Ada Lovelace", one.name, "", model.MISSING, notes=["the folder is empty"]),
             Result("Zoë Ćwikła", one.name, "f", model.FAILED),
-            Result("x", one.name, "f", model.BROKEN, lms_id="14", problem="empty"),
+            Result("x", one.name, "f", model.BROKEN, lms_id="14", problem="it is damaged", notes=["late"]),
+            graded("al2", one, {0, 1, 2, 3}),
         ],
         CANVAS,
     )
-    assert [row[-1] for row in rows[3:]] == ["", "50", "N/A", "0", "8", ""]
-    assert any("nothing was handed in: Ada Lovelace" in sentence for sentence in said)
+    assert [row[-1] for row in rows[3:]] == ["", "50", "N/A", "7", "100", ""]  # x keeps the 7 of the LMS
+    assert "not written, because nothing was handed in: Ada Lovelace (the folder is empty)" in said
     assert any("failed; grade again: Zoë Ćwikła" in sentence for sentence in said)
-    assert any("0 points, because the file could not be graded: x" in sentence for sentence in said)
+    assert "not written, because what was handed in cannot be graded: x (it is damaged; late)" in said
+
+
+def test_a_class_in_which_nothing_was_graded_makes_no_file(exported, tmp_path):
+    nobody = lambda one, two: [Result("x", one.name, "f", model.BROKEN, lms_id="14", problem="it is empty")]
+    for template in (CANVAS, None):
+        with pytest.raises(CourseError, match=r"no graded notebook of 01_energy.*x \(it is empty\)"):
+            exported(nobody, template)
+        assert not (tmp_path / "out.csv").exists()
 
 
 def test_moodle_gets_its_own_table_back_with_decimal_commas(exported, tmp_path):
@@ -453,7 +487,19 @@ def test_several_exercises_need_a_name(exported):
         exported(both, CANVAS)
     with pytest.raises(CourseError, match="no exercise '01_enregy': did you mean 01_energy"):
         exported(both, CANVAS, exercise="01_enregy")
-    assert exported(both, CANVAS, exercise="01")[0][3][-1] == "50"
+    for number in ("01", "1"):
+        assert exported(both, CANVAS, exercise=number)[0][3][-1] == "50"
+
+
+def test_the_one_column_with_the_exercises_number_is_taken_where_no_name_fits(exported):
+    ada = lambda one, two: [graded("ada", one, {0, 1})]
+    rows, said = exported(ada, CANVAS.replace("Exercise 1: Energy (501)", "Exercise 01 (4411)"))
+    assert rows[0][-1] == "Exercise 01 (4411)" and rows[3][-1] == "50"
+    assert "1 grade of 01_energy written into the column 'Exercise 01 (4411)'" in said[0]
+    with pytest.raises(CourseError, match="more than one column"):
+        exported(ada, CANVAS.replace("Exercise 1: Energy", "Exercise 01").replace("Essay", "Quiz 1"))
+    with pytest.raises(CourseError, match="no column"):  # the number of Canvas is not the exercise's
+        exported(ada, CANVAS.replace("Exercise 1: Energy (501)", "Exercise (1)"))
 
 
 def test_without_a_template_the_numbers_make_the_file(exported):
@@ -486,7 +532,7 @@ def test_without_a_template_the_numbers_make_the_file(exported):
             r"no column .* fits 'Quiz'.*'Exercise 1: Energy \(501\)', 'Essay \(502\)'",
         ),
         (CANVAS.replace("Essay", "01 energy"), "canvas", {}, "more than one column"),
-        (CANVAS.replace("Energy", "Power"), "canvas", {}, "no column .* fits the exercise 01_energy"),
+        (CANVAS.replace("1: Energy", "A: Power"), "canvas", {}, "no column .* fits the exercise 01_energy"),
         (CANVAS, "blackboard", {}, "choose canvas or moodle"),
         ("", "canvas", {}, "is empty"),
         (None, "canvas", {}, "no learner of 01_energy has a number of Canvas"),

@@ -110,10 +110,19 @@ def test_check_answers_in_words(answer, said, capsys):
     ("12345678", "1.235e+07", "a float is expected"), ("-3", "-3.0", "a float is expected"),
     ("None", "3", "forget `return`"), ("1.0\nNone", "1.0\n2.0", "forget `return`"),
     ("1286", "1287.0", ""), ("1.235e+07", "12345678", ""), ("1.5", "1", ""), ("[1]", "[1.0, 2.0]", ""),
+    ("268435456", "268435456", ""),
+    ("shape (), int64: 268435456", "268435456",
+     "The number is right, but it is a tensor: give a plain number (.item())."),
+    ("a = shape (), float32: 2.5\nb = 3", "a = 2.5\nb = 3", "it is a tensor: give"),
+    ("[shape (), int64: 1, shape (), int64: 2]", "[1, 2]", "it is a tensor: give"),
+    ("shape (1,), float64: [2.5]", "2.5", "it is a tensor or an array: give"),
+    ("shape (), float32: 3.0", "3", "it is a tensor: give"),  # both slips: this one comes first
+    ("shape (), int64: 4", "5", ""), ("shape (2,), int64: [1, 2]", "[1, 2]", ""),
+    ("shape (), int64: 3", "shape (), float32: 3.0", ""), ("shape (), int64: 3", "shape (), int64: 4", ""),
     ("a = 2", "b = 2.0", ""), ("[1, 5]", "[1.0, 2.0]", ""), ("None", "None", ""), ("nan", "1.0", ""),
 ])
 def test_a_slip_that_shows_is_named(came, expected, words):
-    said = selfcheck._slip(came, expected)
+    said = selfcheck.slip(came, expected)
     assert words in said if words else said == ""
 
 

@@ -18,6 +18,7 @@ from nbval.plugin import IPyNbFile
 
 from ..selfcheck import expected_text, in_words, pristine, raised, unnamed
 from . import nbval_fixes
+from .binds import binds
 
 SECONDS = 60.0  # for one cell
 _UNDEFINED = re.compile(r"name '(\w+)' is not defined")
@@ -40,6 +41,7 @@ def problem(cells):
     (file, _), = matches.most_common(1)
     kinds = {name_of(cell): cell.cell_type for cell in cells}
     kinds |= {name_of(cell): "code" for cell in cells if cell.cell_type == "code"}
+    kinds |= dict.fromkeys(pasted(cells, file), "code")
     for word, mark in (("check", "grade"), ("answer", "solution")):
         needed = [name for name, (where, _) in released.items() if where == file and _marks(name).get(mark)]
         if lost := [name for name in needed if name not in kinds]:
@@ -48,6 +50,22 @@ def problem(cells):
         if turned := [name for name in needed if kinds[name] != "code"]:
             return f"the {word} cell {turned[0]} is a {kinds[turned[0]]} cell; make it a code cell again"
     return ""
+
+
+def pasted(cells, file):
+    """{grade_id of an answer without its code cell: the place in `cells` of the last other cell that makes its names}.
+
+    `file`: the released notebook, as pristine() names it. The grader takes the same cell.
+    """
+    released, found = pristine(), {}
+    there = {name_of(cell) for cell in cells if cell.cell_type == "code"}
+    wanted = {name: binds("".join(cell["source"])) for name, (where, cell) in released.items()
+              if where == file and name not in there and _marks(name).get("solution")}
+    for at, cell in enumerate(cells if wanted else ()):
+        if cell.cell_type == "code" and name_of(cell) not in released:
+            made = binds(cell.source)
+            found |= {name: at for name, names in wanted.items() if names and names <= made}
+    return found
 
 
 def register(config, folder):
@@ -87,7 +105,10 @@ class Checks:
             if wrong := problem(notebook.nb.cells):
                 raise pytest.UsageError(f"{path.name}: {wrong}")
             notebook.cell_seconds, task = self.seconds, None
-            self.notes[path] = [
+            cells, found = _in_place(cells, items)
+            self.notes[path] = [f"answer cell '{name}' is missing: your cell that defines {', '.join(sorted(names))} "
+                                "is graded" for name, names in found.items()]
+            self.notes[path] += [
                 f"answer cell '{name}' appears {count} times, the last one is graded" for name, count in
                 Counter(cells.values()).items() if count > 1 and _marks(name).get("solution")]
             last = {name: item for item, name in cells.items()}
@@ -174,6 +195,29 @@ class Checks:
         """The line on a notebook: how many of its visible checks are right, and their points."""
         checks, right, points, reached = self.counts[path]
         return f"{path.stem}: {right} of {checks} visible checks right, {reached:g} of {points:g} points"
+
+
+def _in_place(cells, items):
+    """`cells` ({item: name}) with pasted answers by their names and before their checks, and what they make.
+
+    `items` is put in the same order.
+    """
+    released, mine, found = pristine(), list(cells), {}
+    (file, _), = Counter(released[name][0] for name in cells.values() if name in released).most_common(1)
+    for answer, at in pasted([item.cell for item in mine], file).items():
+        found[answer] = binds("".join(released[answer][1]["source"]))
+        cells[mine[at]], names = answer, list(released)
+        below = names[names.index(answer) + 1:]
+        check = next((name for name in below if _marks(name).get("grade")), None)
+        order, places = list(cells), [items.index(item) for item in cells]
+        first = next((item for item in order if cells[item] == check), None)
+        if first and order.index(first) < order.index(mine[at]):
+            order.remove(mine[at])
+            order.insert(order.index(first), mine[at])
+            for place, item in zip(places, order, strict=True):
+                items[place] = item
+            cells = {item: cells[item] for item in order}
+    return cells, found
 
 
 def _id(node):

@@ -6,7 +6,7 @@ How a submission becomes a row, and where to read on:
     engine                                       the exercise's own notebook with the learner's answers in it
     runner                                       that notebook through nbval, in a process of its own
     warm       provisioner, sandbox              where the kernel comes from, and what it may see and use
-    grade      plan, store, records, cluster     a whole class: what is new, where it runs, what is kept
+    grade      request, plan, store, cluster     a whole class: what is new, where it runs, what is kept
     publish    gradebook, feedback, pages, lms, exports, merge      what the instructor and the learners get
 
 `model` holds the words that all of them use.

@@ -15,14 +15,14 @@ def add_commands(commands):
         return commands.add_parser(name, help=line, description=line, epilog=f"example: {example}")
 
     grade = command("grade", "Grade what learners handed in, through nbval, in a sandbox.",
-                    "course grade exercises/source/02_break_even.py class.zip -o grades.csv")
+                    "course grade exercises/source/01_measuring_energy.py class.zip -o grades.csv")
     grade.add_argument("exercises", metavar="EXERCISES", type=Path,
-                       help="a source, a released notebook, or a folder of sources")
+                       help="the course's folder exercises, a source, or a released notebook")
     grade.add_argument("submissions", metavar="SUBMISSIONS", type=Path,
                        help="a folder, a zip (from Moodle or Canvas too), or one notebook")
     grade.add_argument("-o", "--out", metavar="CSV", type=Path, default=Path("grades.csv"),
                        help="the grades (default: grades.csv); what was graded is kept beside it and not graded again")
-    grade.add_argument("--only", metavar="NAME", nargs="+", default=(), help="grade these learners only")
+    grade.add_argument("--only", metavar="NAME", nargs="+", default=(), help="grade these learners only; a part of a name will do")
     grade.add_argument("--regrade", action="store_true", help="grade again though nothing changed, with a fresh seed")
     grade.add_argument("--seed", type=_number(0, 2**31 - 1), metavar="N",
                        help="the seed of the hidden checks, to repeat a grading (default: a fresh one for new grades)")
@@ -98,7 +98,8 @@ def run(options, root=None):
         from .merge import merge
 
         return merge(options.parts, options.out, feedback=feedback)
-    from .grade import Request, grade
+    from .grade import grade
+    from .request import Request
 
     seconds = options.cell_seconds
     limits = model.Limits(cell_seconds=seconds, total_seconds=max(model.Limits.total_seconds, 8 * seconds),

@@ -21,7 +21,8 @@ from .gradebook import defuse, number, read_csv
 from .texts import one_line, plural, points_text, write_whole
 
 _KINDS = {"canvas": "Canvas", "moodle": "Moodle"}
-_NOT_WRITTEN = {model.MISSING: "nothing was handed in", model.FAILED: "the grader itself failed; grade again"}
+_NOT_WRITTEN = {model.MISSING: "nothing was handed in", model.FAILED: "the grader itself failed; grade again",
+                model.BROKEN: "what was handed in cannot be graded"}  # fmt: skip
 
 
 def export(grades, template, kind, out, *, exercise=None, column=None, say=print):
@@ -42,11 +43,11 @@ def export(grades, template, kind, out, *, exercise=None, column=None, say=print
     name = _choose(exercise, [row["exercise"] for row in rows if row["exercise"]], grades)
     rows, said = [row for row in rows if row["exercise"] == name], []
     for status, why in _NOT_WRITTEN.items():
-        if left := [row["learner"] for row in rows if row["status"] == status]:
-            said.append(f"not written, because {why}: {_people(left)}")
+        if left := [_with_reason(row) for row in rows if row["status"] == status]:
+            said.append(f"not written, because {why}: {_people(left, 240)}")
     rows = [row for row in rows if row["status"] not in _NOT_WRITTEN and row["score"] is not None]
-    if broken := [row["learner"] for row in rows if row["status"] == model.BROKEN]:
-        said.append(f"0 points, because the file could not be graded: {_people(broken)}")
+    if not rows:
+        raise CourseError("; ".join([f"{grades} holds no graded notebook of {name}, so nothing is written", *said]))
     if template is None:
         said = _smallest(rows, name, kind, out, column) + said
     else:
@@ -73,7 +74,10 @@ def _choose(wanted, names, grades):
     names = sorted(set(names))
     if wanted is None and len(names) == 1:
         return names[0]
-    fits = [name for name in names if name == wanted] or [n for n in names if wanted and n.startswith(wanted)]
+    fits = [name for name in names if name == wanted]
+    if not fits and wanted and wanted.isdecimal():  # 1 and 01 name 01_measuring_energy
+        fits = [name for name in names if name.partition("_")[0].lstrip("0") == wanted.lstrip("0")]
+    fits = fits or [name for name in names if wanted and name.startswith(wanted)]
     if len(fits) == 1:
         return fits[0]
     if wanted is None:
@@ -84,13 +88,18 @@ def _choose(wanted, names, grades):
     raise CourseError(f"{grades} holds no exercise {wanted!r}: did you mean {' or '.join(near) or '(none)'}?")
 
 
-def _people(names):
-    return "; ".join(one_line(name, 80) or "(no name)" for name in sorted(names, key=str.casefold))
+def _with_reason(row):
+    reason = f" ({one_line(row['notes'], 150)})" if row["notes"].strip() and row["status"] != model.FAILED else ""
+    return (one_line(row["learner"], 80) or "(no name)") + reason
+
+
+def _people(names, columns=80):
+    return "; ".join(one_line(name, columns) or "(no name)" for name in sorted(names, key=str.casefold))
 
 
 def _fill(sheet, matched, name, out):
     """Put the grades in and write the table; sentences."""
-    said, left, replaced, scales, done = [], defaultdict(list), 0, set(), 0
+    said, left, replaced, scales, done = [], defaultdict(list), [], set(), 0
     for row, at in matched:
         if at in sheet.locked:
             left[sheet.locked[at]].append(row["learner"])
@@ -100,8 +109,9 @@ def _fill(sheet, matched, name, out):
             scales.add(row["max"])
             score = score * sheet.full / row["max"]
         before = number(sheet.rows[at][sheet.grade])
-        replaced += before is not None and abs(before - score) >= 0.005
         shown = points_text(score)
+        if before is not None and abs(before - score) >= 0.005:
+            replaced.append(f"{one_line(row['learner'], 80)} {points_text(before)} -> {shown}")
         sheet.rows[at][sheet.grade] = shown.replace(".", ",") if sheet.comma else shown
         done += 1
     table = [[row[i] for i in sheet.keep] for row in sheet.rows]
@@ -113,7 +123,7 @@ def _fill(sheet, matched, name, out):
     if not sheet.full:
         said.append("the template names no maximum: the points are written as they are")
     if replaced:
-        said.append(f"replaced, because another grade stood there: {plural(replaced, 'grade')}")
+        said.append(f"replaced: {_people(replaced, 120)}")
     said += [f"left as it was, because the learner {why}: {_people(names)}" for why, names in left.items()]
     if rest := len(sheet.people) - len(matched):
         said.append(f"left as it was, because no grade here fits: {plural(rest, 'row')} of the template")

@@ -1,5 +1,6 @@
 """One feedback page per learner and exercise, as HTML and as plain text, and a list of all for instructors.
 
+A table lists every check; a task has a section of its own only where one of its checks is not right yet.
 A page is said once, as a list of blocks; `pages` draws it twice and escapes it. A visible check comes with
 what the answer gives, what is expected, and a hint. Of a hidden check only "right" or "not yet" is shown, and
 its author's hint: anything else could give its numbers away.
@@ -12,16 +13,17 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from urllib.parse import quote
 
+from ...selfcheck import slip
 from . import model
 from .gradebook import ordered
-from .pages import as_html, as_text
+from .pages import as_html, as_text, plain
 from .texts import one_line, points_text, readable, write_whole
 
 CHARACTERS, LINES = 2000, 40  # no more of an answer's text is shown
 _NOTES = 30
 _OTHER_NUMBERS = "This check uses other numbers than the ones you see. Write the rule, not the result."
 _SAID = {  # of visible checks only: what happened, where the result gives no reason; and what it may mean
-    model.WRONG: ("Your answer gives another value than the expected one.", ""),
+    model.WRONG: ("Your answer does not give what is expected.", ""),
     model.ERROR: ("Your code raised an error.", ""),
     model.UNANSWERED: ("This is not answered yet: the line that asks for your code was reached.", ""),
     model.TIMEOUT: ("It did not end in time.", "Is there a loop that never stops?"),
@@ -101,18 +103,24 @@ def _blocks(result, exercise):
         blocks += [("h2", "Notes on your file"), ("list", notes + more)]
     if result.status != model.GRADED or exercise is None:
         return blocks
-    tasks = {}
-    for check in exercise.checks:
-        tasks.setdefault(check.task, []).append(check)
-    rows = [[check.id + " (hidden)" * check.hidden, _points(result, check), ("mark", _right(result, check))]
-            for check in exercise.checks]  # fmt: skip
-    blocks += [("h2", "All checks"), ("table", "Each check, its points, and its result",
-               ["Check", "Points", "Result"], rows)]  # fmt: skip
-    for number, (task, checks) in enumerate(tasks.items(), 1):
-        blocks.append(("h2", f"Task {number}: {task}"))
-        for check in checks:
-            blocks += _check(result, check)
-    return blocks
+    rows, sections = [], []
+    for task, heading in _tasks(exercise).items():
+        checks = [check for check in exercise.checks if check.task == task]
+        rows += [heading, *([check.id + " (hidden)" * check.hidden, _points(result, check),
+                             ("mark", _right(result, check))] for check in checks)]  # fmt: skip
+        if missed := [check for check in checks if not _right(result, check)]:
+            untitled = heading.endswith(f": {task}")  # its name is not said twice
+            sections.append(("h2", heading) if untitled else ("task", heading, task))
+            sections += [block for check in missed for block in _check(result, check)]
+    return [*blocks, ("h2", "All checks"), ("table", "Each check, its points, and its result",
+            ["Check", "Points", "Result"], rows), *sections]  # fmt: skip
+
+
+def _tasks(exercise):
+    """{grade_id of an answer cell: "Task 1: its title"}, in the notebook's order."""
+    names = dict.fromkeys(check.task for check in exercise.checks)
+    titles = {task: plain(one_line(exercise.titles.get(task) or "", 80)) or task for task in names}
+    return {task: f"Task {number}: {titles[task]}" for number, task in enumerate(names, 1)}
 
 
 def _opening(result, exercise):
@@ -127,8 +135,9 @@ def _opening(result, exercise):
     if not missed:
         return f"{score} Every check is right."
     seen = [check for check in missed if not check.hidden]
-    start = (f"A good place to go on is {(seen or missed)[0].task}." if len(missed) > 1
-             else f"One check is not right yet, in {missed[0].task}.")  # fmt: skip
+    where = _tasks(exercise)[(seen or missed)[0].task]
+    start = "A good place to go on is" if len(missed) > 1 else "One check is not right yet, in"
+    start += f" {where}" + "." * (where[-1] not in ".?!")
     if len(missed) == len(exercise.checks):
         return f"{score} No check is right yet. {start}"
     right = len(exercise.checks) - len(missed)
@@ -144,12 +153,10 @@ def _points(result, check):
 
 
 def _check(result, check):
-    """The blocks of one check. Of a hidden one nothing but right or not yet, and the author's own hint."""
-    right, first = _right(result, check), [one_line(hint) for hint in check.hints[:1]]
+    """The blocks of a check that is not right: of a hidden one nothing but "not yet" and its author's hint."""
+    first = [one_line(hint) for hint in check.hints[:1]]
     kind = "hidden check" if check.hidden else "check"
-    blocks = [("h3", f"{check.id} ({kind})"), ("mark", right, _points(result, check) + " points")]
-    if right:
-        return blocks
+    blocks = [("h3", f"{check.id} ({kind})"), ("mark", False, _points(result, check) + " points")]
     if check.hidden:
         return [*blocks, ("hint", first[0] if first else _OTHER_NUMBERS)]
     row = result.checks.get(check.id, {})
@@ -160,11 +167,15 @@ def _check(result, check):
     elif reason and outcome in (model.TIMEOUT, model.DIED, model.FLOOD):
         said = f"{reason[0].upper()}{reason[1:].rstrip('.')}."
     blocks.append(("p", f"{said} {advice}".rstrip()))
+    about = [note for note in result.notes[:_NOTES] if note.startswith(f"answer cell '{check.task}' ")]
+    blocks += [("p", f"Note: {one_line(note, 300)}.") for note in about]
     if check.expected is not None and row.get("got") is not None:
         rows, cut = _lines(str(row["got"]), check.expected)
         blocks.append(("lines", "What your answer gives, and what is expected, line by line", rows))
         if cut:
             blocks.append(("p", f"Long texts are cut here, to {CHARACTERS:,} characters and {LINES} lines."))
+        elif why := slip(str(row["got"]), check.expected):
+            blocks.append(("p", why))
     elif check.expected is not None:
         wanted = [("expected", [("", line)]) for line in _cut(check.expected)[0]]
         blocks.append(("lines", "What is expected", wanted))

@@ -93,7 +93,7 @@ def _folder(root, max_mb):
 
 
 def _link(path, real, parts, label, max_mb):
-    """A link is read where it leads to an ordinary file inside the same folder."""
+    """A link is read where it leads to an ordinary file inside the same learner's folder."""
     try:
         target = path.resolve(strict=True)
     except (OSError, RuntimeError):  # RuntimeError: a circle of links, before Python 3.13
@@ -101,6 +101,8 @@ def _link(path, real, parts, label, max_mb):
         return
     if not target.is_relative_to(real):
         yield Item(parts, label, problem="it is a link that leads out of the folder: it was not read")
+    elif not (len(parts) > 1 and target.is_relative_to(real / parts[0])) and target.is_file():
+        yield Item(parts, label, problem="it is a link to another file of the class: it was not read")
     elif not target.is_file() or target.suffix.lower() == ".zip":
         yield Item(parts, label, problem="it is a link to a folder or zip: it was not followed")
     else:

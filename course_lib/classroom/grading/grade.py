@@ -2,57 +2,19 @@
 
 import secrets
 import sys
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .. import CourseError
 from . import cluster, model, plan, store
 from .progress import Progress, stopped_like_ctrl_c
 from .publish import publish
-from .texts import one_line, points_text
+from .request import Request
+from .texts import cut, one_line, plural, points_text
 
 _NAMED = 5  # so many failures get a line of their own
-
-
-@dataclass
-class Request:
-    """What was asked for. `feedback`: a folder, or None for no pages. `shard`: (i, n) with i from 1."""
-
-    exercises: Path
-    submissions: Path
-    out: Path
-    seed: int | None = None
-    only: tuple = ()
-    regrade: bool = False
-    workers: int | None = None
-    limits: model.Limits = field(default_factory=model.Limits)
-    sandboxed: bool = True
-    feedback: Path | None = None
-    picture: bool = True
-    shard: tuple | None = None
-    dask: str | None = None
-
-    def check(self):
-        """Raise CourseError where the request makes no sense."""
-        out, given = Path(self.out).resolve(), Path(self.submissions)
-        if not given.exists():
-            raise CourseError(f"{given} is not there: name the folder, the zip or the notebook that was handed in")
-        check_out(self.out)
-        for place in (out, *([Path(self.feedback).resolve()] if self.feedback else [])):
-            if given.is_dir() and given.resolve() in (place, *place.parents):
-                raise CourseError(f"{place} lies among the submissions, where the next run would take it for one: "
-                                  "choose another -o")
-        if self.feedback and Path(self.feedback).exists() and not Path(self.feedback).is_dir():
-            raise CourseError(f"{self.feedback} is a file: --feedback names a folder")
-        if self.shard and self.seed is None:
-            raise CourseError("--shard needs --seed, so that all shards ask the same hidden questions: on Slurm, "
-                              "--seed $SLURM_ARRAY_JOB_ID")
-
-
-def check_out(out):
-    """Raise CourseError where `out` is no name for a CSV."""
-    if Path(out).suffix.lower() != ".csv" or Path(out).is_dir():
-        raise CourseError(f"{out} is no name for the grades: it must end in .csv")
 
 
 def complain(line):
@@ -60,8 +22,8 @@ def complain(line):
     print(line, file=sys.stderr, flush=True)
 
 
-def grade(request, root=None, *, engine=None, collect=None, say=print, complain=complain):
-    """Grade a class; returns 0 where all was graded and written, 1 where something was not, 130 after Ctrl-C.
+def grade(request: Request, root=None, *, engine=None, collect=None, say=print, complain=complain):
+    """Do what a Request asks; returns 0 where all was graded and written, 1 where something was not, 130 after Ctrl-C.
 
     Submissions that cannot be read are rows, not failures. Raises CourseError where nothing can be graded as asked.
     """
@@ -72,14 +34,26 @@ def grade(request, root=None, *, engine=None, collect=None, say=print, complain=
     request.check()
     run = _Run(request, engine, say, complain)
     run.load(engine.sources(request.exercises, root))
+    run.take(collect(request.submissions, run.known))
     with store.opened(Path(request.out).with_suffix(".jsonl"), complain) as run.store, stopped_like_ctrl_c():
-        with run.pool() as pool, engine.warm_pool(run.chosen, run.secrets(), sandboxed=request.sandboxed,
-                                                  say=complain) as kernel:
-            run.choose_seed()
-            run.dry_run(kernel)
-            run.plan(collect(request.submissions, run.known))
-            run.work(pool, kernel)
+        run.choose_seed()
+        run.sort()
+        if untried := run.untried():
+            with run.pool() as pool, engine.warm_pool(run.chosen, run.secrets(), sandboxed=request.sandboxed,
+                                                      say=complain) as kernel:
+                run.dry_run(untried, kernel)
+                run.plan()
+                run.work(pool, kernel)
+        else:
+            run.plan()
         return run.finish()
+
+
+@dataclass(frozen=True)
+class _Untried:
+    """In the place of an engine.DryRun where none was made yet, or none is needed."""
+
+    exercise: model.Exercise
 
 
 class _Run:
@@ -87,7 +61,7 @@ class _Run:
 
     def __init__(self, request, engine, say, complain):
         self.request, self.engine, self.say, self.complain = request, engine, say, complain
-        self.chosen, self.known, self.unread, self.dry, self.todo = [], [], [], {}, []
+        self.chosen, self.known, self.unread, self.dry, self.todo, self.ready = [], [], [], {}, [], []
         self.failed, self.troubled, self.interrupted, self.store = [], False, False, None
 
     def load(self, sources):
@@ -112,7 +86,14 @@ class _Run:
     def _refuse(self, name, error):
         self.troubled = True
         why = error if isinstance(error, CourseError | str) else f"{type(error).__name__}: {error}"
-        self.complain(f"{name} is not graded: {one_line(why, 300)}")
+        self.complain(f"{name} is not graded: {cut(why, 300)}")
+
+    def take(self, found):
+        """What was handed in, and whom of them to grade. Raises CourseError where --only names nobody."""
+        self.found, only = found, self.request.only
+        self.asked = plan.learners(found, only)
+        if only:
+            self.say(f"only {plan.some(sorted(self.asked))}")
 
     def secrets(self):
         """What no kernel may see: sources, submissions, grades."""
@@ -137,61 +118,98 @@ class _Run:
         else:  # a few learners may have another seed, by --regrade --only: no reason to grade them again
             self.seeds = list(dict.fromkeys(run["seed"] for run in recent))
 
-    def dry_run(self, kernel):
+    def sort(self):
+        """Tell what is to be graded from what is known already, was not handed in, or cannot be graded."""
+        request = self.request
+        self.environment = self.engine.environment() | {"sandbox": request.sandboxed}
+        self.root = plan.seen_from(request.submissions, request.out)
+        self.dry = {exercise.name: _Untried(exercise) for exercise in self.chosen}
+        self.rows = plan.Rows(self.store, self.dry, self.seeds, request.limits, self.environment, self.root)
+        pairs = plan.pair_up(self.found, list(self.dry), self.unread, self.say)
+        self.share = plan.in_order(pairs, request.shard)
+        for submission in (pairs[pair] for pair in self.share if pair[0] in self.asked):
+            if submission.problem or not submission.file:
+                self.ready.append((submission, self.rows.blank(submission)))
+            elif request.regrade or not (row := self.rows.known(submission)):
+                self.todo.append(submission)
+            else:
+                self.ready.append((submission, row))
+
+    def untried(self):
+        """The exercises that need a dry run: those with something to grade, and those that had none like this."""
+        needed = {submission.exercise for submission in self.todo}
+        for name, untried in self.dry.items():
+            before = self.store.tried(untried.exercise, self.environment)
+            if before is None:
+                needed.add(name)
+            elif name not in needed:
+                self.dry[name] = _Untried(before)
+        return [exercise for exercise in self.chosen if exercise.name in needed]
+
+    def dry_run(self, exercises, kernel):
         """Solved must give all points, untouched none: an exercise that does not is not graded."""
         self.say(f"dry run, seed {self.seeds[0]}:")
-        for exercise in self.chosen:
-            try:
-                dry = self.engine.dry_run(exercise, self.seeds[0], self.request.limits, kernel)
-            except Exception as error:  # noqa: BLE001 - one exercise is one exercise
-                self._refuse(exercise.name, error)
-                continue
-            got = [sum(check.points for check in exercise.checks if outcomes.get(check.id) == model.RIGHT)
-                   for outcomes in (dry.solved, dry.untouched)]
-            full = points_text(exercise.points)
-            self.say(f"  {exercise.name}: solved {points_text(got[0])} of {full} points, "
-                     f"untouched {points_text(got[1])} of {full}")
-            if problem := dry.problem():
-                self._refuse(exercise.name, "; ".join([problem, *dry.notes]))
-            else:
-                self.dry[exercise.name] = dry
+        # two kernels for each, which mostly wait
+        many = ThreadPoolExecutor(max(1, (self.request.workers or cluster.PER_CORE * cluster.cores()) // 2))
+        try:
+            trials = [many.submit(self.engine.dry_run, exercise, self.seeds[0], self.request.limits, kernel)
+                      for exercise in exercises]
+            for exercise, trial in zip(exercises, trials, strict=True):
+                self._tried(exercise, trial)
+        finally:
+            many.shutdown(cancel_futures=True)
         if not self.dry:
             raise CourseError("no exercise can be graded")
 
-    def plan(self, found):
-        """What to grade, of all that was handed in; what is known already or cannot be graded becomes a row."""
-        request, names = self.request, [exercise.name for exercise in self.chosen]
-        asked = plan.learners(found, request.only)
-        pairs = plan.pair_up(found, names, self.unread, self.say)
-        share = plan.in_order(pairs, request.shard)
-        environment = self.engine.environment() | {"sandbox": request.sandboxed}
-        root = plan.seen_from(request.submissions, request.out)
-        self.store.start({"seed": self.seeds[0], "full": not request.only, "root": root,
-                          "exercises": [dry.exercise.public() for dry in self.dry.values()],
-                          "environment": environment, "limits": asdict(request.limits), "shard": request.shard})
-        self.rows = plan.Rows(self.store, self.dry, self.seeds, request.limits, environment, root)
+    def _tried(self, exercise, trial):
+        del self.dry[exercise.name]
+        try:
+            dry = trial.result()
+        except Exception as error:  # noqa: BLE001 - one exercise is one exercise
+            self._refuse(exercise.name, error)
+            return
+        got = [sum(check.points for check in exercise.checks if outcomes.get(check.id) == model.RIGHT)
+               for outcomes in (dry.solved, dry.untouched)]
+        full = points_text(exercise.points)
+        self.say(f"  {exercise.name}: solved {points_text(got[0])} of {full} points, "
+                 f"untouched {points_text(got[1])} of {full}")
+        if problem := dry.problem():
+            self._refuse(exercise.name, "; ".join([problem, *dry.notes]))
+        else:
+            self.dry[exercise.name] = dry
+
+    def plan(self):
+        """Put down what this run is, and every row that needs no grading; say what is left to do, and why."""
+        request = self.request
+        self.todo = [submission for submission in self.todo if submission.exercise in self.dry]
+        self.ready = [(submission, row) for submission, row in self.ready if submission.exercise in {"", *self.dry}]
+        again = Counter(self.store.why_again(submission, self.dry[submission.exercise].exercise, self.seeds,
+                                             request.limits, self.environment) for submission in self.todo)
+        self.store.start({"seed": self.seeds[0], "full": not request.only, "root": self.root,
+                          "exercises": [dry.exercise.public() for _, dry in sorted(self.dry.items())],
+                          "environment": self.environment, "limits": asdict(request.limits), "shard": request.shard})
         if not request.only:
-            gone, others = self.rows.forget(set(share), {*names, ""})
+            names = {"", *(exercise.name for exercise in self.chosen)}
+            gone, others = self.rows.forget(set(self.share), names)
             where = f"no longer in {request.submissions}" if request.shard is None else "not in this shard"
             if gone:
                 self.say(f"{where}, so no longer in the grades: {plan.some(gone)}")
             if others:
                 self.say(f"graded earlier, from other submissions, and still in the grades: {plan.some(others)}")
-        count = dict.fromkeys((model.BROKEN, model.MISSING, "unchanged"), 0)
-        for pair in share:
-            submission = pairs[pair]
-            if pair[0] not in asked or (pair[1] and pair[1] not in self.dry):
-                continue
-            if submission.problem or not submission.file:
-                row = self.rows.blank(submission)
-            elif request.regrade or not (row := self.rows.known(submission)):
-                self.todo.append(submission)
-                continue
+        for _, row in self.ready:
             if row:
-                count["unchanged" if row.result.status == model.GRADED else row.result.status] += 1
                 self.store.put(row)
-        told = [f"{number} {what}" for what, number in count.items() if number]
-        self.say("submissions: " + ", ".join([*told, f"{len(self.todo)} to grade"]))
+        count = Counter(row.result.status for _, row in self.ready if row)
+        told = [f"{plural(len(self.todo), 'notebook')} to grade" if self.todo
+                else f"nothing new to grade (seed {self.seeds[0]})"]
+        for status, what in ((model.BROKEN, "{} cannot be graded"), (model.MISSING, "{} not handed in")):
+            thing = "file" if status == model.BROKEN else "exercise"
+            told += [what.format(plural(count[status], thing))] * bool(count[status])
+        told += [f"{count[model.GRADED]} unchanged"] * bool(count[model.GRADED])
+        self.say("; ".join(told))
+        for why, number in sorted(again.items()) if not request.regrade else [("of --regrade", again.total())]:
+            if why and number:
+                self.say(f"graded again, because {why}: {number}")
 
     def work(self, pool, kernel):
         """Grade what is new; what fails by fault of the grader is tried a second time."""

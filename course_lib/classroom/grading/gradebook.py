@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .. import CourseError
 from . import model
-from .texts import one_line, plural, points_text, write_whole
+from .texts import cut, one_line, plural, points_text, wrapped, write_whole
 
 COLUMNS = ("learner", "id", "exercise", "score", "max", "percent", "status", "notes", "file")
 _LONGEST = 4000  # characters of one CSV field; a spreadsheet's cell holds 32,767
@@ -132,9 +132,10 @@ def summary(results, exercises):
 
 
 def _problems(results):
-    lines = [f"    {one_line(r.learner, 30)}: {r.problem or r.status}" for r in ordered(results)[:5]]
-    rest = [f"    and {len(results) - 5} more: see the notes in the CSV"] * (len(results) > 5)
-    return [f"    {one_line(line, 92)}" for line in lines] + rest
+    lines = []
+    for r in ordered(results)[:5]:
+        lines += wrapped(f"{one_line(r.learner, 30)}: {cut(r.problem or r.status)}", 96, " " * 4, " " * 6)
+    return lines + [f"    and {len(results) - 5} more: see the notes in the CSV"] * (len(results) > 5)
 
 
 def _exercise_summary(exercise, results):
@@ -161,9 +162,12 @@ def _exercise_summary(exercise, results):
         share = n / len(graded)
         lines.append(f"  {name:<{wide}}  {points_text(check.points):>6}  {n:>5}  {100 * share:>3.0f} % "
                      f"|{'#' * round(20 * share):<20}|")
-    low = [f"{one_line(check.id, 36)} ({n})" for n, check in sorted(counts, key=lambda pair: pair[0])[:2]
-           if n < len(graded)]  # fmt: skip
-    return [*lines, f"  Lowest: {' and '.join(low)}" if low else "  Every check was right in every notebook."]
+    low = sorted([(n, check.id) for n, check in counts if n < len(graded)], key=lambda pair: pair[0])
+    if not low:
+        return [*lines, "  Every check was right in every notebook."]
+    named, more = [f"{one_line(name, 36)} ({n})" for n, name in low[:2]], sum(n == low[1][0] for n, _ in low[2:])
+    text = f"Lowest: {' and '.join(named)}" + f", and {more} more with as few" * bool(more)
+    return [*lines, *wrapped(text, 96, "  ", "    ")]
 
 
 def picture(results, exercises, path):

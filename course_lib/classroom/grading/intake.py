@@ -1,11 +1,12 @@
 """From a folder or a zip of handed-in files to one Submission per learner and exercise.
 
 - Who: names.py holds the patterns of Moodle, Canvas, and of folders and files that people make.
-- Which exercise: the one most of whose graded cells the notebook carries; else what its course metadata says;
-  else its file's name. A notebook with another exercise's cells is never taken for this one by its name.
+- Which exercise: the one most of whose graded cells the notebook carries, by their names or else by the checks'
+  texts; else what its course metadata says; else its file's name. A notebook with another exercise's cells is never taken for this one by its name.
 - Two files of one learner for one exercise: the latest that can be read counts, by Canvas's numbers where all
   files have them, else by the time of the last change, else the last by name. A note names what was left out.
 - What cannot be graded is a Submission whose `problem` says why in one line. No file can stop the others.
+- A learner without any notebook is a Submission without exercise, file and problem; a note says what there was.
 """
 
 import hashlib
@@ -59,7 +60,7 @@ def collect(path, exercises, *, max_mb=5, ignore=()):
     rows = []
     for learner, theirs in learners.items():
         number = next((one.who.lms_id for one in theirs if one.who.lms_id), "")
-        rows += (replace(row, learner=learner, lms_id=clean(number, 40)) for row in _rows(theirs, exercises))
+        rows += (replace(row, learner=learner, lms_id=clean(number, 40)) for row in _rows(theirs))
     return sorted(rows, key=lambda row: (row.learner.casefold(), row.learner, row.exercise, row.file))
 
 
@@ -76,7 +77,12 @@ def _look(item, known, max_mb):
         lesson = bool(problem) and "exercise" not in _course(metadata) and "lesson" in _course(metadata)
         if problem:
             return _Found(bare, FOREIGN, replace(row, exercise=mine, problem=problem), lesson=lesson)
-        answers, extras, notes = next(k for k in known if k.exercise.name == mine).reduce(cells)
+        chosen = next(k for k in known if k.exercise.name == mine)
+        answers, extras, notes = chosen.reduce(cells)
+        if not answers and not chosen.graded & {name for cell in cells for name in cell.ids}:
+            problem = (f"none of the {len(chosen.exercise.answers)} answer cells can be recognised: the notebook was "
+                       "saved by a tool that drops their names; look at it by hand")
+            return _Found(bare, BROKEN, replace(row, exercise=mine, problem=problem))
     except Unreadable as error:
         problem = str(error)
     except Exception as error:  # noqa: BLE001 - a fault of this program must cost one row, never the class
@@ -102,6 +108,7 @@ def which(cells, metadata, parts, known):
     """(name of the exercise or "", problem or ""), of a notebook's cells, metadata and file name parts."""
     carried = {name for cell in cells for name in cell.ids}
     counts = [len(carried & k.graded) for k in known]
+    counts = counts if any(counts) else [k.alike(cells) for k in known]  # a tool may have dropped all names
     best = [k for k, count in zip(known, counts, strict=True) if count == max(counts)]
     if len(best) == 1 and any(counts):
         return best[0].exercise.name, ""
@@ -144,21 +151,19 @@ def _by_name(parts, known):
     return []
 
 
-def _rows(theirs, exercises):
+def _rows(theirs):
     """The Submissions of one learner."""
-    only = exercises[0].name if len(exercises) == 1 else ""
     handed = [one for one in theirs if one.rank != OTHER]
     if not handed:
         others = [one for one in theirs if one.item.parts[-1]]
-        where = others[0] if others else theirs[0]
         listed = _listed(clean(one.item.parts[-1], 60) for one in others)
         if not others:
-            problem = "the folder is empty"
-        elif len(where.item.parts) == 1 and len(others) == 1:
-            problem = f"{listed} is not a notebook: hand in the .ipynb file"
+            note = "the folder is empty"
+        elif len(others) == 1 and len(others[0].item.parts) == 1:
+            note = f"{listed} is not a notebook: hand in the .ipynb file"
         else:
-            problem = f"no notebook in it: {listed}"
-        return [replace(where.submission, exercise=only, problem=problem)]
+            note = f"no notebook in it: {listed}"
+        return [Submission("", "", "", notes=(note,))]
     told = {one.submission.exercise for one in handed if one.rank == OK}
     strangers = [one for one in handed if one.rank == FOREIGN and told]
     groups = defaultdict(list)

@@ -75,7 +75,7 @@ def canvas(template, name, column):
 
 
 def _assignment(header, choices, name, column, template):
-    """The column that is named, or the one whose title holds all words of the exercise's name."""
+    """The column that is named, or the one whose title holds all words of the exercise's name, or its number."""
     bare = {i: re.sub(r"\s*\(\d+\)$", "", header[i]) for i in choices}
     if column is not None:
         number_of = {i: header[i][len(bare[i]):].strip(" ()") for i in choices}
@@ -84,7 +84,11 @@ def _assignment(header, choices, name, column, template):
         fits = fits or [i for i in choices if wanted in (bare[i].casefold(), number_of[i])]
     else:
         words = {word.lstrip("0") for word in _words(name)}
-        fits = [i for i in choices if words <= {word.lstrip("0") for word in _words(bare[i])}]
+        titles = {i: {word.lstrip("0") for word in _words(bare[i])} for i in choices}
+        fits = [i for i in choices if words <= titles[i]]
+        number_here = name.partition("_")[0]
+        if not fits and number_here.isdecimal():  # "Exercise 01 (4411)"
+            fits = [i for i in choices if number_here.lstrip("0") in titles[i]]
     if len(fits) == 1:
         return fits[0]
     listed = ", ".join(repr(one_line(header[i], 60)) for i in choices[:12]) or "no assignment"

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from .. import CourseError
 from . import model, plan, store
-from .grade import check_out, complain
+from .grade import complain
 from .publish import publish
 from .records import read
+from .request import check_out
 
 _MUST_AGREE = {"seed": "another seed", "exercises": "other exercises, or another version of them",
                "environment": "other versions of the programs", "limits": "other limits"}
@@ -36,7 +37,7 @@ def merge(parts, out, *, feedback=None, say=print, complain=complain):
     missing = _agree(runs)
     if missing:
         whole = False
-        complain(f"{missing}: their learners are not in {out}")
+        complain(f"{missing} not in {out}")
     rows, twice = {}, []
     for file in files:
         for pair, row in kept[file].rows.items():
@@ -85,7 +86,9 @@ def _agree(runs):
     if not missing:
         return ""
     named = ", ".join(map(str, missing[:10])) + " ..." * (len(missing) > 10)
-    return f"missing of {count} shards: {named}"
+    if len(missing) == 1:
+        return f"shard {named} of {count} is missing: its learners are"
+    return f"shards {named} of {count} are missing: their learners are"
 
 
 def _plain(value):

@@ -10,6 +10,7 @@ import json
 import re
 from typing import NamedTuple
 
+from . import pasted
 from .names import clean
 
 MAX_CELLS, MAX_EXTRAS, MAX_EXTRA_KB = 5_000, 500, 200
@@ -147,9 +148,11 @@ class Known:
 
     def __init__(self, exercise):
         self.exercise, self.originals, self.texts, self.setup = exercise, {}, {}, set()
+        self.binds = {}  # answer's grade_id -> the names that its cell makes
         self.hidden = {check.id for check in exercise.checks if check.hidden}
         self.checks = {check.id for check in exercise.checks} - self.hidden
         self.graded = self.checks | set(exercise.answers)
+        self.asked = set()  # the visible checks, as (cell type, text)
         for cell in exercise.cells:
             name = cell["metadata"].get("nbgrader", {}).get("grade_id") or cell.get("id")
             tags = cell["metadata"].get("tags", [])
@@ -159,8 +162,16 @@ class Known:
             self.originals[name] = original = cell["cell_type"], _plain(cell["source"])
             if name not in exercise.answers:
                 self.texts.setdefault(original, []).append(name)
+            else:
+                self.binds[name] = pasted.names(cell["source"])
+            if name in self.checks:
+                self.asked.add(original)
             if "setup" in tags:  # its text depends on where the course was got from
                 self.setup.add(name)
+
+    def alike(self, cells):
+        """How many of the visible checks' texts these cells hold."""
+        return len(self.asked & {(cell.kind, _plain(cell.text)) for cell in cells})
 
     def place(self, cell):
         """The grade_id or id of the exercise's cell that `cell` says it is; HIDDEN; or None."""
@@ -175,7 +186,8 @@ class Known:
         """(answers, extras, notes) of a learner's cells, as a Submission holds them.
 
         Of several cells for one answer the last counts. Those before it are run as the learner's own cells: a
-        cell that was split in two has the name in both halves.
+        cell that was split in two has the name in both halves. An answer whose cell is gone is looked for in
+        the learner's own cells, by the names that it makes.
         """
         places = self._places(cells)
         at = {}
@@ -183,6 +195,10 @@ class Known:
             at.setdefault(place, []).append(index)
         answers, notes = {}, []
         own = {}  # {index: text} of cells that are the learner's own in spite of their name
+        looked_at = {i: places[i] for i, cell in enumerate(cells)
+                     if cell.kind == "code" and places[i] in self.binds or self._mine(cell, places[i])}
+        found, used, drafts = pasted.find(self.binds, looked_at, {i: unmarked(cells[i].text) for i in looked_at},
+                                          tuple(self.originals))
         for name in self.exercise.answers:
             code = [index for index in at.get(name, []) if cells[index].kind == "code"]
             if code:
@@ -191,6 +207,10 @@ class Known:
                 own |= {index: cells[index].text for index in code[:-1] if cells[index].text != last}
                 if len(code) > 1:
                     notes.append(f"answer cell '{name}' appears {len(code)} times, the last one is graded")
+            elif name in found:
+                answers[name] = found[name]
+                notes.append(f"answer cell '{name}' is missing: your cell that defines "
+                             f"{', '.join(sorted(self.binds[name]))} is graded")
             elif name in at:
                 kind = clean(cells[at[name][-1]].kind, 20)
                 notes.append(f"answer cell '{name}' is missing: it was turned into a {kind} cell")
@@ -215,7 +235,10 @@ class Known:
                 if added and cells[here[-1]].kind == "code":
                     own[here[-1]] = "\n".join(added)
                     notes[-1] += " (and the imports that were added to it)"
-        return answers, self._extras(cells, places, own, notes), notes
+        return answers, self._extras(cells, places, own, used, drafts, notes), notes
+
+    def _mine(self, cell, place):
+        return place is None and cell.kind == "code" and ("code", _plain(cell.text)) not in self.texts
 
     def _places(self, cells):
         """For each cell its place. Without ids (nbformat before 4.5) a given cell is known by its text."""
@@ -228,10 +251,10 @@ class Known:
                 taken.add(places[index])
         return places
 
-    def _extras(self, cells, places, own, notes):
+    def _extras(self, cells, places, own, used, drafts, notes):
         extras, before, large = [], None, 0
         for index, (cell, place) in enumerate(zip(cells, places, strict=True)):
-            mine = place is None and cell.kind == "code" and ("code", _plain(cell.text)) not in self.texts
+            mine = self._mine(cell, place) and index not in used
             after = place if place in self.originals else before
             text = unmarked(own.get(index, cell.text)) if mine or index in own else ""
             if text.strip():
@@ -239,7 +262,7 @@ class Known:
                     large += 1
                 else:  # added imports come after the cell that they were added to, all else where it stands
                     imports = index in own and place not in self.exercise.answers
-                    extras.append((after if imports else before, text))
+                    extras.append((drafts.get(index, after if imports else before), text))
             before = after
         if large:
             notes.append(f"{large} cell(s) of your own with more than {MAX_EXTRA_KB} kB of text are left out")

@@ -1,11 +1,13 @@
 """A page of blocks, drawn as HTML that needs no network and no script, and as plain text.
 
 A block is a tuple:
-    ("h1" | "h2" | "h3" | "p" | "lead" | "hint", text)
+    ("h1" | "h2" | "h3" | "p" | "lead" | "hint", text)   of a hint, `code`, *emphasis* and $math$ are drawn
+    ("task", text, id)                       a heading of level 2, its id small after it
     ("by", label, text)                      a line such as "Handed in as: ..."
     ("mark", right, text)                    right or not yet, and the points
     ("list", texts)
-    ("table", caption, column names, rows)   a cell is a text, ("mark", right) or ("link", address, text)
+    ("table", caption, column names, rows)   a cell is a text, ("mark", right) or ("link", address, text);
+                                             a row that is a text is the heading of the rows after it
     ("lines", caption, [(whose, [(mark, piece), ...]), ...])
                                              whose: "" (same), "yours", "expected"; mark: "", "del", "ins"
 Whatever stands in a block is escaped here, and only here.
@@ -28,7 +30,8 @@ body { margin: 0 auto; padding: 1.5rem 1rem 3rem; max-width: 52rem; background: 
   color: var(--ink); font: 1rem/1.55 system-ui, sans-serif; overflow-wrap: anywhere }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .5rem }
 h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; padding-top: 1rem; border-top: 1px solid var(--line) }
-h3 { font-size: 1rem; margin: 1.25rem 0 .25rem }
+h3 { font-size: 1rem; margin: 1rem 0 .25rem } h2 + h3 { margin-top: .5rem }
+h2 small { font-weight: 400; color: var(--soft) }
 p, ul { margin: .4rem 0 }
 .lead { font-size: 1.15rem; font-weight: 600 }
 .good { color: var(--good) } .open { color: var(--open) } .good, .open { font-weight: 600 }
@@ -36,7 +39,8 @@ p, ul { margin: .4rem 0 }
 table { border-collapse: collapse; width: 100%; margin: .6rem 0 }
 caption { text-align: left; color: var(--soft); padding: .2rem 0 }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border: 1px solid var(--line) }
-thead th { background: var(--box) }
+thead th, [scope=rowgroup] { background: var(--box) }
+tbody [scope=row] { font-weight: 400 }
 .short, thead th { white-space: nowrap }
 .lines th, .lines td { padding: .1rem .6rem; border-width: 0 1px }
 .lines tbody { border: 1px solid var(--line) }
@@ -63,6 +67,31 @@ def _code(text):
     return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
+# What authors write in hints. A star or dollar with a space inside or a letter outside is just that: 2 * x.
+_INSIDE = "(?=\\S)((?:[^*`]|`[^`]+`)+?)(?<=\\S)"
+_MARKDOWN = re.compile(rf"`([^`]+)`|\*\*{_INSIDE}\*\*|(?<![\w*])\*{_INSIDE}\*(?![\w*])"
+                       r"|(?<![\w$])\$(?=\S)([^$`]+?)(?<=\S)\$(?![\w$])")  # fmt: skip
+_TAGS = {1: "code", 2: "strong", 3: "em", 4: "em"}
+
+
+def _drawn(text):
+    """Escaped (do that first), with the Markdown of authors as elements."""
+    def element(found):
+        tag, inside = _TAGS[found.lastindex], found[found.lastindex]
+        return f"<{tag}>{inside if tag == 'code' else _MARKDOWN.sub(element, inside)}</{tag}>"
+
+    return _MARKDOWN.sub(element, html.escape(text))
+
+
+def plain(text):
+    """The words of a line of Markdown, without its marks."""
+    def words(found):
+        inside = found[found.lastindex]
+        return inside if found.lastindex == 1 else plain(inside)
+
+    return _MARKDOWN.sub(words, text)
+
+
 def as_html(title, blocks):
     """The page as UTF-8 bytes."""
     head = (f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -77,8 +106,15 @@ def as_html(title, blocks):
 
 def _html_table(_, caption, header, rows):
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in header)
-    lines = ("".join((_cell(row[0], "th"), *(_cell(cell, "td") for cell in row[1:]))) for row in rows)
-    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
+    lines = []
+    for row in rows:
+        if isinstance(row, str):
+            lines += ["</tbody>", "<tbody>"] * bool(lines)
+            cells = f'<th scope="rowgroup" colspan="{len(header)}">{html.escape(row)}</th>'
+        else:
+            cells = "".join((_cell(row[0], "th"), *(_cell(cell, "td") for cell in row[1:])))
+        lines.append(f"<tr>{cells}</tr>")
+    body = "\n".join(lines)
     return (f"<table>\n<caption>{html.escape(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n"
             f"<tbody>\n{body}\n</tbody>\n</table>")  # fmt: skip
 
@@ -111,9 +147,10 @@ def _heading(kind, text):
 
 _BLOCKS = {
     "h1": _heading, "h2": _heading, "h3": _heading,
+    "task": lambda _, text, mark: f"<h2>{html.escape(text)} <small>{html.escape(mark)}</small></h2>",
     "p": lambda _, text: f"<p>{_code(text)}</p>",
     "lead": lambda _, text: f'<p class="lead">{html.escape(text)}</p>',
-    "hint": lambda _, text: f'<p class="hint"><strong>Hint:</strong> {_code(text)}</p>',
+    "hint": lambda _, text: f'<p class="hint"><strong>Hint:</strong> {_drawn(text)}</p>',
     "by": lambda _, label, text: f"<p>{html.escape(label)}: <bdi>{html.escape(text)}</bdi></p>",
     "mark": lambda _, right, text: f'<p><span class="{"good" if right else "open"}">{_mark(right)}</span>, '
                                    f"{html.escape(text)}</p>",
@@ -129,6 +166,8 @@ def as_text(blocks):
 
 
 def _text(kind, *rest):
+    if kind == "task":
+        kind, rest = "h2", (f"{rest[0]} ({rest[1]})",)
     if kind in ("h1", "h2"):
         return ["", rest[0], ("=" if kind == "h1" else "-") * min(len(rest[0]), _WIDE)]
     if kind == "h3":
@@ -139,17 +178,18 @@ def _text(kind, *rest):
                                    for whose, pieces in rows)]  # fmt: skip
     if kind == "table":
         _, header, rows = rest
-        cells = [header, *([_plain(cell) for cell in row] for row in rows)]
-        wide = [max(len(row[i]) for row in cells) for i in range(len(header))]
-        return ["  ".join(["", *(f"{cell:<{w}}" for cell, w in zip(row, wide))]).rstrip() for row in cells]
+        cells = [header, *(row if isinstance(row, str) else [_words(cell) for cell in row] for row in rows)]
+        wide = [max(len(row[i]) for row in cells if not isinstance(row, str)) for i in range(len(header))]
+        return [f"- {row}" if isinstance(row, str) else
+                "  ".join(["", *(f"{cell:<{w}}" for cell, w in zip(row, wide))]).rstrip() for row in cells]
     if kind == "list":
         return [line for text in rest[0] for line in textwrap.wrap(text, _WIDE, initial_indent="- ",
                                                                    subsequent_indent="  ")]  # fmt: skip
     if kind == "mark":
         return [f"{_mark(rest[0])}, {rest[1]}"]
-    said = f"Hint: {rest[0]}" if kind == "hint" else ": ".join(rest)
+    said = f"Hint: {plain(rest[0])}" if kind == "hint" else ": ".join(rest)
     return [""] * (kind == "lead") + textwrap.wrap(said, _WIDE)
 
 
-def _plain(cell):
+def _words(cell):
     return cell if isinstance(cell, str) else _mark(cell[1]) if cell[0] == "mark" else cell[2]

@@ -2,16 +2,20 @@
 
 import difflib
 import os
+import re
 import unicodedata
+from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
 from .. import CourseError
 from . import model
+from .names import pattern, stem
 from .records import Row, key
 from .texts import one_line
 
 _NAMED = 5  # so many names stand in a sentence
+_FILES = 3  # and so many files
 _LONGEST = 4000  # characters of a shown text that are kept
 
 
@@ -29,19 +33,31 @@ def pair_up(found, names, refused, say):
 
     `refused` are exercises that could not even be read: a file that may be theirs is nobody's fault.
     """
-    pairs, loose, others, unclear = {}, [], 0, 0
+    pairs, loose, others, unclear = {}, [], [], []
+    patterns = {name: pattern([name]) for name in names}
+    said = defaultdict(list)  # (learner, exercise or "") -> notes for the rows of what is missing
     for submission in found:
         if submission.exercise in names:
             pairs[submission.learner, submission.exercise] = submission
         elif submission.exercise:
-            others += 1
+            others.append(submission.file)
+        elif not submission.file:  # no notebook at all
+            said[submission.learner, ""] += submission.notes
         elif any(name in submission.file for name in refused):
-            unclear += 1
+            unclear.append(submission.file)
         else:
             loose.append(submission)
-    for count, what in ((others, "of exercises not graded now"), (unclear, "that may be of an exercise not graded")):
-        if count:
-            say(f"left aside: {count} file{'s' * (count > 1)} {what}")
+        if submission.exercise and submission.file:
+            file = _last(submission.file)
+            for name in names:
+                if name != submission.exercise and patterns[name].search(stem(file)):
+                    said[submission.learner, name].append(f"handed in: {file}, which is exercise {submission.exercise}")
+    for files, what in ((others, "of exercises not graded now"), (unclear, "that may be of an exercise not graded")):
+        if files:
+            say(f"left aside: {len(files)} file{'s' * (len(files) > 1)} {what}: {some(files, _FILES, 80)}")
+    if alike := look_alikes(found):
+        say(f"look at these names: {'; '.join(alike[:_NAMED])}" + f" and {len(alike) - _NAMED} more" *
+            (len(alike) > _NAMED))
     for submission in loose:  # with one exercise to grade, it is meant for that one
         pair = submission.learner, names[0] if len(names) == 1 and not refused else ""
         if pair in pairs:
@@ -51,9 +67,31 @@ def pair_up(found, names, refused, say):
             pairs[pair] = replace(submission, exercise=pair[1])
     for submission in found:
         for name in names:
-            empty = model.Submission(submission.learner, name, "", submission.lms_id)
+            notes = dict.fromkeys(said[submission.learner, ""] + said[submission.learner, name])
+            empty = model.Submission(submission.learner, name, "", submission.lms_id, notes=tuple(notes))
             pairs.setdefault((submission.learner, name), empty)
     return pairs
+
+
+def _last(file):
+    """The file's own name, of the place where it was found: "class.zip: Ada/01.ipynb"."""
+    return file.rpartition("/")[2].rpartition(".zip: ")[2]
+
+
+def look_alikes(found):
+    """The names of files that may be of one learner, in words: "ada and ada_final", "ada (1)".
+
+    Only of files that lie in no learner's folder and have no number of the LMS.
+    """
+    flat = {s.learner for s in found if s.file and not s.lms_id and s.file.count("/") == 0}
+    shorter = {}  # name -> the flat name that it continues
+    for name in sorted(flat):
+        begins = (name[:gap.start()] for gap in re.finditer(r"(?<=\w)(?=[\s_.(-])", name))
+        shorter[name] = next((begin for begin in begins if begin in flat), None)
+    counted = Counter(re.sub(r" \d+$", "", name) for name in flat)  # "group 1" beside "group 2" is no copy
+    odd = [f"{one_line(short, 40)} and {one_line(name, 40)}" for name, short in shorter.items() if short]
+    return odd + [one_line(name, 40) for name in sorted(flat) if not shorter[name] and (
+        re.search(r"\(\d+\)$", name) or name.endswith(" 2") and counted[name[:-2]] == 1)]
 
 
 def in_order(pairs, shard=None):
@@ -63,15 +101,20 @@ def in_order(pairs, shard=None):
 
 
 def learners(found, only=()):
-    """The learners to grade: all, or those that `only` names, by name (case aside) or by number.
+    """The learners to grade: all, or those that `only` names, by number, name, or a beginning or part of one name.
 
-    Raises CourseError where nobody is called so.
+    Case and accents are set aside where nobody is called exactly so. Raises CourseError where nobody is, or several.
     """
     numbers = {submission.learner: submission.lms_id for submission in found}
     wanted = set() if only else set(numbers)
     for name in only:
         mine = {learner for learner, number in numbers.items()
                 if _plain(name) == _plain(learner) or (number and name == number)}
+        for fits in (str.__eq__, str.startswith, str.__contains__):
+            if not mine and _bare(name):
+                mine = {learner for learner in numbers if fits(_bare(learner), _bare(name))}
+                if len(mine) > 1 and fits != str.__eq__:
+                    raise CourseError(f"{one_line(name, 60)!r} fits {some(sorted(mine))}: write more of the name")
         if not mine:
             plain = {_plain(learner): learner for learner in numbers}
             near = [plain[p] for p in difflib.get_close_matches(_plain(name), plain, 3, 0.5)] or sorted(numbers)[:3]
@@ -84,11 +127,17 @@ def _plain(name):
     return " ".join(unicodedata.normalize("NFC", name).casefold().split())
 
 
-def some(names):
+def _bare(name):
+    """A name without case and accents: zoe for Zoë."""
+    letters = unicodedata.normalize("NFKD", _plain(name))
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
+
+
+def some(names, most=_NAMED, columns=40):
     """The first names of a list, and how many more there are."""
     names = list(names)
-    shown = ", ".join(one_line(name, 40) for name in names[:_NAMED])
-    return shown + f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)
+    shown = ", ".join(one_line(name, columns) for name in names[:most])
+    return shown + f" and {len(names) - most} more" * (len(names) > most)
 
 
 class Rows:

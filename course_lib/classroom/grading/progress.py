@@ -21,26 +21,30 @@ class Progress:
         if total and self.stream.isatty():
             from tqdm import tqdm
 
-            self.bar = tqdm(total=total, unit=" submissions", file=self.stream, smoothing=0.1, dynamic_ncols=True)
+            self.bar = tqdm(total=total, file=self.stream, smoothing=0.1, dynamic_ncols=True, bar_format=(
+                "{l_bar}{bar}| {n_fmt} of {total_fmt} [{elapsed}, {remaining} left{postfix}]"))
 
     def step(self):
         """One more is done."""
         self.done += 1
+        now, share = time.monotonic(), 10 * self.done // self.total
         if self.bar is not None:
+            self.bar.set_postfix_str(self._pace(now - self.started), refresh=False)
             self.bar.update()
             return
-        now, share = time.monotonic(), 10 * self.done // self.total
         if self.done == self.total or (now - self.said >= self.seconds and share > self.share) or (
                 now - self.said >= 6 * self.seconds):
             self.said, self.share = now, share
             print(self._line(now - self.started), file=self.stream, flush=True)
 
     def _line(self, passed):
-        rate = self.done / max(passed, 1e-9)
-        left = (self.total - self.done) / rate
-        pace = f"{rate:.1f} a second" if rate >= 1 else f"{60 * rate:.1f} a minute"
+        left = (self.total - self.done) * passed / self.done
         when = f", about {_clock(left)} left" if self.done < self.total else f", in {_clock(passed)}"
-        return f"graded {self.done} of {self.total} ({100 * self.done // self.total} %), {pace}{when}"
+        return f"graded {self.done} of {self.total} ({100 * self.done // self.total} %), {self._pace(passed)}{when}"
+
+    def _pace(self, passed):
+        rate = 60 * self.done / max(passed, 1e-3)  # one unit from the first line to the last
+        return f"{rate:.{0 if rate >= 10 else 1}f} a minute"
 
     def close(self):
         """Leave the terminal in order."""

@@ -5,7 +5,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from .texts import one_line, write_whole
+from .texts import cut, one_line, write_whole
 
 
 def publish(store, out, *, feedback=None, picture=True, say=print, complain=print):
@@ -88,8 +88,7 @@ def _pages(results, exercises, folder, say, complain):
         troubles[error.strerror or str(error)] += 1
     for why, count in troubles.items():
         who = f", the first for {one_line(first[why], 40)}" if why in first else ""
-        complain(f"{count} feedback page{'s' * (count > 1)} could not be written into {folder} ({one_line(why, 120)}"
-                 f"{who})")
+        complain(f"{count} feedback page{'s' * (count > 1)} could not be written into {folder} ({cut(why)}{who})")
     return not troubles
 
 
@@ -99,7 +98,7 @@ def _picture(results, exercises, path, say, complain):
     try:
         picture(results, exercises, path)
     except Exception as error:  # noqa: BLE001 - the grades matter more than their picture
-        why = getattr(error, "strerror", None) or one_line(f"{type(error).__name__}: {error}", 160)
+        why = getattr(error, "strerror", None) or cut(f"{type(error).__name__}: {error}")
         complain(f"the picture {path} could not be made ({why})")
         return False
     say(f"picture: {path}")

@@ -10,11 +10,12 @@ The last line about a learner and an exercise counts. Expected texts of hidden c
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 
 from .. import CourseError
-from .model import STATUSES, Exercise, Result
+from .model import BROKEN, FAILED, MISSING, STATUSES, Exercise, Limits, Result
 
 FORMAT = 1
 _RESULT = {item.name: item.type for item in fields(Result)}
@@ -89,6 +90,40 @@ class Kept:
         """{name: Exercise} as last graded here, of those that have a row, in the order of names."""
         known = {data["name"]: Exercise.from_public(data) for run in self.runs for data in run["exercises"]}
         return {name: known[name] for name in sorted(known) if any(name == pair[1] for pair in self.rows)}
+
+    def tried(self, exercise, environment):
+        """The exercise with the texts of its last dry run, if there was one of this version in this environment."""
+        for run in reversed(self.runs):
+            for data in run["exercises"]:
+                if data["sha256"] == exercise.sha256 and run["environment"] == environment:
+                    return replace(exercise, checks=Exercise.from_public(data).checks)
+        return None
+
+    def why_again(self, submission, exercise, seeds, limits, environment):
+        """Why the row of a submission no longer counts, in words; "" where there is none."""
+        row = self.rows.get((submission.learner, submission.exercise))
+        if row is None or row.result.status in (BROKEN, MISSING):
+            return ""
+        if row.result.status == FAILED:
+            return "the grader failed on it"
+        if row.result.answers_sha256 != submission.sha256:
+            return "the answers changed"
+        then = replace(exercise, sha256=row.exercise_sha256)
+        for run in reversed(self.runs):  # the one that graded it is told by the key
+            with suppress(TypeError):  # limits that only another version of the course has
+                was = Limits(**run["limits"])
+                if key(then, submission.sha256, row.seed, was, run["environment"]) == row.result.key:
+                    break
+        else:
+            was, run = limits, {"environment": environment}
+        names = {name for name in {*environment, *run["environment"]}
+                 if environment.get(name) != run["environment"].get(name)}
+        what = [
+            "the exercise" * (exercise.sha256 != row.exercise_sha256), "the seed" * (row.seed not in seeds),
+            "the time limit" * ((was.cell_seconds, was.total_seconds) != (limits.cell_seconds, limits.total_seconds)),
+            "the memory limit" * (was.memory_mb != limits.memory_mb),
+            *sorted("the sandbox" if name == "sandbox" else f"the version of {name}" for name in names)]
+        return (" and ".join(filter(None, what)) or "the limits") + " changed"
 
     def recent(self):
         """The last run over a whole class and those after it, which renewed a few learners only."""

@@ -34,6 +34,33 @@ def one_line(text, columns=None):
     return f"{_take(text, columns - 3 - _columns(end))}...{end}"
 
 
+def cut(text, longest=200):
+    """`readable` on one line, cut after a word where it has more than so many characters."""
+    text = one_line(text)
+    if len(text) <= longest:
+        return text
+    head = text[:longest - 4]
+    return (head.rpartition(" ")[0] if " " in head[longest // 2:] else head) + " ..."
+
+
+def wrapped(text, columns, indent="", further=""):
+    """One line of text as lines of at most so many columns, broken between words; `further` begins all but the first."""
+    lines, words = [indent], text.split()
+    room = columns - max(_columns(indent), _columns(further))
+    for word in words:
+        while word:
+            part = _take(word, room) or word[:1]
+            word = word[len(part):]
+            joint = "" if lines[-1] in (indent, further) else " "
+            if joint and _columns(lines[-1]) + 1 + _columns(part) > columns:
+                lines.append(further)
+                joint = ""
+            lines[-1] += joint + part
+            if word:
+                lines.append(further)
+    return lines
+
+
 def _columns(text):
     wide = unicodedata.east_asian_width
     return sum(0 if unicodedata.combining(c) else 2 if wide(c) in "WF" else 1 for c in text)
