@@ -15,6 +15,7 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 
 from course_lib.classroom.grading import model, provisioner, sandbox, warm
+from course_lib.handin.plugin import environment
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
@@ -34,13 +35,8 @@ class Kernel:
 
     def __init__(self, server, folder, kind, secrets=(), limits=LIMITS):
         provisioner.write_spec(folder, server | {"sandbox": kind}, limits, secrets)
-        before = {name: os.environ.get(name) for name in ("JUPYTER_PATH", "JUPYTER_RUNTIME_DIR")}
-        os.environ.update(JUPYTER_PATH=str(folder), JUPYTER_RUNTIME_DIR=str(folder))
-        try:
+        with environment(JUPYTER_PATH=str(folder), JUPYTER_RUNTIME_DIR=str(folder)):
             self.manager, self.client = start_new_kernel(kernel_name=provisioner.NAME)
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
 
     def ask(self, code):
         """What the code prints, as text; an error becomes its name."""

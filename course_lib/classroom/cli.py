@@ -19,7 +19,7 @@ def add_commands(commands):
     build.add_argument("--check", action="store_true", help="run nothing: say which pairs differ")
 
     release = command("release", "Run exercise sources, take the solutions out, write what learners get.",
-                      "course release exercises/source/02_break_even.py")
+                      "course release exercises/source/01_measuring_energy.py")
     release.add_argument("files", nargs="*", metavar="FILE", help="sources; none: all exercises")
     release.add_argument("--force", action="store_true", help="release again though nothing changed")
     release.add_argument("--to", metavar="FOLDER",

@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 
 from . import CourseError
+from .grading.texts import write_whole
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 CHECKED = "nbval-check-output"  # nbval's tag: the stored output of this cell is compared
@@ -183,6 +184,4 @@ def write(nb, path):
     nbformat.validate(nb)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".ipynb.part")
-    part.write_text(nbformat.writes(nb) + "\n", encoding="utf-8", newline="\n")
-    os.replace(part, path)
+    write_whole(path, (nbformat.writes(nb) + "\n").encode())

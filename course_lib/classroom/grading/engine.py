@@ -69,9 +69,8 @@ def load_exercise(source):
             hints = tuple(cell.metadata.get("course", {}).get("hints", ()))
             checks.append(model.Check(marks["grade_id"], marks["points"], "hidden" in execute.tags(cell), task, hints))
     content = json.dumps([[cell.cell_type, cell.source, cell.metadata] for cell in nb.cells], sort_keys=True)
-    answers = tuple(release.grading(cell)["grade_id"] for cell in nb.cells if release.grading(cell).get("solution"))
     return model.Exercise(source.stem, str(nb.metadata["course"].get("title", source.stem)),
-                          hashlib.sha256(content.encode()).hexdigest(), tuple(checks), answers, nb.cells, titles)
+                          hashlib.sha256(content.encode()).hexdigest(), tuple(checks), tuple(titles), nb.cells, titles)
 
 
 def imported(cells):

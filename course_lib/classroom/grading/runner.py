@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from ...handin import nbval_fixes
+from ...handin.plugin import environment
 from . import model, provisioner
 
 STUB = 'raise NotImplementedError("your code here")'
@@ -41,32 +42,30 @@ def run(job):
     cells, decided, notes = [dict(cell) for cell in job["cells"]], {}, []
     place = Path(job["kernel"]["server"]["socket"]).parent if job["kernel"] else None  # goes when the server goes
     with tempfile.TemporaryDirectory(prefix="n", dir=place) as folder:
-        environment = {"JUPYTER_PATH": folder, "JUPYTER_RUNTIME_DIR": folder, "IPYTHONDIR": folder,
-                       "JUPYTER_NO_CONFIG": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "COURSE_GRADING": "1"}
-        before = {name: os.environ.get(name) for name in environment}
-        os.environ.update(environment)
         kernel = job["kernel"]
         if kernel:
             provisioner.write_spec(folder, kernel["server"], limits, kernel["secrets"], kernel["sandboxed"])
-        try:
+
+        def run_through(some, known):
+            session = _Session(some, job["expected"], limits, deadline, known)
+            session.run(Path(folder), provisioner.NAME if kernel else None)
+            return session
+
+        with environment(JUPYTER_PATH=folder, JUPYTER_RUNTIME_DIR=folder, IPYTHONDIR=folder, JUPYTER_NO_CONFIG="1",
+                         PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", COURSE_GRADING="1"):
             for _ in range(RUNS):
-                session = _Session(cells, job["expected"], limits, deadline, decided)
-                session.run(Path(folder), provisioner.NAME if kernel else None)
+                session = run_through(cells, decided)
                 decided = session.decided
                 if session.fatal is None or not _without(session.fatal, cells, decided, notes):
                     break
-            _once_more(cells, decided, lambda some, known: _Session(some, job["expected"], limits, deadline, known),
-                       lambda session: session.run(Path(folder), provisioner.NAME if kernel else None))
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+            _once_more(cells, decided, run_through)
     for cell in cells:
         if cell["role"] in CHECKS:
             decided.setdefault(cell["id"], {"outcome": model.UNREACHED, "got": None, "reason": ""})
     return {"checks": decided, "notes": notes, "seconds": time.monotonic() - started}
 
 
-def _once_more(cells, decided, session, run):
+def _once_more(cells, decided, run_through):
     """Ask a task's hidden checks right after its visible ones, where those were right and the hidden ones not.
 
     A later cell may have used the answer's name for something else, or changed a default. To be right is to show the
@@ -79,11 +78,10 @@ def _once_more(cells, decided, session, run):
         if not visible or not asked or any(decided.get(cells[i]["id"], {}).get("outcome") != model.RIGHT for i in visible):
             continue
         seed = [cell for cell in cells if cell["role"] == "seed"]
-        again = session([*cells[:visible[-1] + 1], *seed, *asked],
-                        {name: came for name, came in decided.items() if name not in {cell["id"] for cell in asked}})
-        run(again)
-        decided.update({cell["id"]: again.decided[cell["id"]] for cell in asked
-                        if again.decided.get(cell["id"], {}).get("outcome") == model.RIGHT})
+        known = {name: came for name, came in decided.items() if name not in {cell["id"] for cell in asked}}
+        again = run_through([*cells[:visible[-1] + 1], *seed, *asked], known).decided
+        decided.update({name: came for name, came in again.items()
+                        if name not in known and came["outcome"] == model.RIGHT})
 
 
 def _without(fatal, cells, decided, notes):

@@ -130,8 +130,7 @@ def enter(paths, scratch, shared, user, size_mb=64, mapped=False):
     os.chdir("/")
     _mount("none", "/", "", _REMOUNT | _RDONLY | _NOSUID | _NODEV, "size=1m,mode=755")
     _call("sethostname", "sandbox", 7)
-    for name in ("dev",):
-        _mount("none", f"/{name}", "", _REMOUNT | _RDONLY | _NOSUID, "size=1m,mode=755")
+    _mount("none", "/dev", "", _REMOUNT | _RDONLY | _NOSUID, "size=1m,mode=755")
 
 
 def _place(path, root):
@@ -235,14 +234,6 @@ def confine(limits, user, own_namespace=True):
 def die_with_parent():
     """Ask the system to kill this process when its parent ends."""
     _call("prctl", _PDEATHSIG, 9, 0, 0, 0)
-
-
-def fork():
-    """os.fork, with one difference: an exception in the child never runs the parent's code."""
-    pid = os.fork()
-    if pid == 0:
-        sys.excepthook = lambda *error: os._exit(70)
-    return pid
 
 
 @cache

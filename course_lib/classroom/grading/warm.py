@@ -186,10 +186,8 @@ def _start_kernel(request, say_bound, may_go):
     keep = {say_bound, may_go}
     for number in map(int, os.listdir("/proc/self/fd")):
         if number > 2 and number not in keep:
-            try:
+            with suppress(OSError):
                 os.close(number)
-            except OSError:
-                pass
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     home = Path("/tmp/home") if request["sandbox"] else Path(request["shared"])
