@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import random
+import sys
+import sysconfig
+import unicodedata
+import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -57,3 +65,124 @@ def digits(seed: int = 0) -> Digits:
     rest, test = train_test_split(range(len(y)), test_size=360, stratify=y, random_state=seed)
     train, val = train_test_split(rest, test_size=360, stratify=y[rest], random_state=seed)
     return Digits(*(Split(x[rows], y[rows]) for rows in (train, val, test)))
+
+
+@dataclass(frozen=True, repr=False)
+class Corpus:
+    """Bytes of one domain: `train` and `val`, both uint8 [n], without a common text; where they come from."""
+
+    name: str
+    train: Tensor
+    val: Tensor
+    about: str
+    licence: str
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all bytes, training first: two machines with the same hash read the same text."""
+        return hashlib.sha256(self.train.numpy().tobytes() + self.val.numpy().tobytes()).hexdigest()
+
+    def __repr__(self) -> str:
+        return (f"Corpus({self.name}: {len(self.train):,} bytes to train, {len(self.val):,} to validate; "
+                f"{self.about}; {self.licence})")
+
+
+_PSF = "Python Software Foundation License 2"
+# Packages that every CPython of a minor version ships; some systems leave out or patch others.
+_PACKAGES = ("", "asyncio", "collections", "concurrent", "email", "html", "http", "importlib", "json", "logging",
+             "multiprocessing", "re", "sqlite3", "tomllib", "unittest", "urllib", "wsgiref", "xml", "xmlrpc", "zoneinfo")
+
+
+def _in_blocks(text: bytes, size: int = 2048) -> tuple[bytes, bytes]:
+    """Every tenth block is held out."""
+    blocks = [text[i:i + size] for i in range(0, len(text), size)]
+    return b"".join(b for i, b in enumerate(blocks) if i % 10 != 9), b"".join(blocks[9::10])
+
+
+def _prose() -> tuple[bytes, bytes]:
+    from pydoc_data.topics import topics
+    return _in_blocks("\n".join(topics[name] for name in sorted(topics)).encode())
+
+
+def _code() -> tuple[bytes, bytes]:
+    """Whole files are held out, by name: a file keeps its side in every Python version."""
+    lib, sides = Path(sysconfig.get_paths()["stdlib"]), ([], [])
+    for package in _PACKAGES:
+        for file in sorted((lib / package).glob("*.py" if package in ("", "unittest") else "**/*.py")):
+            name = file.relative_to(lib).as_posix()
+            if name.split("/")[0].removesuffix(".py") in sys.stdlib_module_names and "_sysconfigdata" not in name:
+                sides[zlib.crc32(name.encode()) % 10 == 0].append(file.read_bytes().replace(b"\r\n", b"\n"))
+    return b"\n".join(sides[0]), b"\n".join(sides[1])
+
+
+def _arithmetic() -> tuple[bytes, bytes]:
+    rng, lines = random.Random(0), []
+    for _ in range(36_000):
+        a, b, sign = rng.randrange(1000), rng.randrange(1000), rng.choice("+-*")
+        lines.append(f"{a}{sign}{b}={ {'+': a + b, '-': a - b, '*': a * b}[sign]}\n")
+    return _in_blocks("".join(lines).encode())
+
+
+def _tables() -> tuple[bytes, bytes]:
+    lines = []
+    for code in range(0x20, 0x4000):
+        if name := unicodedata.name(chr(code), ""):
+            lines.append(f"{code:04X};{name};{unicodedata.category(chr(code))};{unicodedata.bidirectional(chr(code))};"
+                         f"{unicodedata.decomposition(chr(code))}\n")
+    return _in_blocks("".join(lines).encode())
+
+
+CORPORA = {
+    "prose": (_prose, "Python's language reference, as `help()` shows it (`pydoc_data.topics`)", _PSF),
+    "code": (_code, "source code of Python's standard library, without its tests", _PSF),
+    "arithmetic": (_arithmetic, "sums, differences and products of two random numbers", "made here: no rights"),
+    "tables": (_tables, "names and classes of characters (`unicodedata`)", "Unicode License V3"),
+}
+
+
+@functools.lru_cache(maxsize=len(CORPORA))
+def corpus(name: str) -> Corpus:
+    """Text as bytes, from what Python itself ships: "prose", "code", "arithmetic" or "tables". No download.
+
+    The same Python release gives the same bytes. Another release of the same minor version differs a little: its
+    texts were corrected meanwhile. `sha256` tells. A tenth is held out: whole files of code, and every tenth block
+    of 2,048 bytes of the others. Raises ValueError for another name.
+    """
+    if name not in CORPORA:
+        raise ValueError(f"there is no corpus {name!r}; choose from {', '.join(CORPORA)}")
+    make, about, licence = CORPORA[name]
+    sides = (torch.frombuffer(bytearray(side), dtype=torch.uint8) for side in make())
+    return Corpus(name, *sides, about=about, licence=licence)
+
+
+class LatentRegimes:
+    """A task that is easy for specialists: `n_regimes` hidden rules, and nothing says which one holds.
+
+    An example of regime r is x = p_r + 0.5 noise + `offset`, and its answer is y = tanh(A_r (x - offset)): each
+    regime has its own place p_r and its own matrix A_r. All regimes share the offset, which is what makes an
+    unbalanced router send everything to one expert. x and y are float32 [n, d_model]. The same `seed` gives the
+    same rules. Raises ValueError when a size is no whole number from 1.
+    """
+
+    def __init__(self, seed: int = 0, n_regimes: int = 8, d_model: int = 32, offset: float = 1.0):
+        if not all(isinstance(n, int) and n >= 1 for n in (n_regimes, d_model)):
+            raise ValueError(f"{n_regimes=}, {d_model=}: both must be whole numbers from 1")
+        rng = torch.Generator().manual_seed(seed)
+        self.places = torch.randn(n_regimes, d_model, generator=rng)
+        self.rules = torch.randn(n_regimes, d_model, d_model, generator=rng) / d_model**0.5
+        self.offset = offset
+
+    def sample(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """(x, y, regime) of `n` examples, regimes int64 [n] in equal shares by chance."""
+        regime = torch.randint(len(self.places), (n,), generator=generator)
+        core = self.places[regime] + 0.5 * torch.randn(n, self.places.shape[1], generator=generator)
+        return core + self.offset, torch.tanh(torch.einsum("nij,nj->ni", self.rules[regime], core)), regime
+
+
+def byte_windows(text: Tensor, places: Tensor, window: int = 8) -> tuple[Tensor, Tensor]:
+    """(x, y) for `ByteWindowLM`: y int64 [N] are the bytes of `text` (uint8 [n]) at `places` (int64 [N]), and x int64
+    [N, window] the bytes before each, oldest first. Raises ValueError for a place without so many bytes before it."""
+    if len(places) and not (window <= places.min() and places.max() < len(text)):
+        raise ValueError(f"places must lie from {window} to {len(text) - 1:,}: each needs {window} bytes before it")
+    around = text[places[:, None] + torch.arange(-window, 1)].long()
+    return around[:, :-1], around[:, -1]

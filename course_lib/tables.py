@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from html import escape
+from importlib import resources
 
 
 def _text(cell) -> str:
@@ -58,3 +60,22 @@ class Table:
         rule = "|" + "|".join("---:" if r else ":---" for r in self._right) + "|"
         caption = [self.caption, ""] if self.caption else []
         return "\n".join([*caption, line(self.columns), rule, *map(line, self._cells)])
+
+
+class Shipped:
+    """Results that take too long for a lesson: `rows`, a list of dicts; `made`, where, when and with which command."""
+
+    def __init__(self, name: str, record: dict):
+        self.name, self.rows, self.made = name, record["rows"], f"{record['made']}; remade by `{record['command']}`"
+
+    def __repr__(self) -> str:
+        return f"Shipped({self.name}: {len(self.rows)} rows; {self.made})"
+
+
+def shipped(name: str) -> Shipped:
+    """The table `name` that comes with the course. Raises ValueError for an unknown name, listing those there are."""
+    folder = resources.files("course_lib") / "assets" / "shipped"
+    names = sorted(f.name.removesuffix(".json") for f in folder.iterdir())
+    if name not in names:
+        raise ValueError(f"the course ships no table {name!r}; choose from {', '.join(names)}")
+    return Shipped(name, json.loads((folder / f"{name}.json").read_text(encoding="utf-8")))
