@@ -20,7 +20,7 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 LESSON := notebooks/00_start_here.ipynb
 export REPO EXERCISES SUBMISSIONS GRADES
 
-.PHONY: help lab test check notebooks grade bench links clean author venv torch install-lab install-test
+.PHONY: help lab test check notebooks grade bench links clean author venv torch install-lab install-test install-bench
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -68,7 +68,7 @@ grade: author install-lab
 	@test -n "$$SUBMISSIONS" || { echo 'grade: say what was handed in, for example `make grade SUBMISSIONS=class.zip`.'; exit 1; }
 	@$(PY) -m course_lib.cli grade "$$EXERCISES" "$$SUBMISSIONS" -o "$$GRADES" $(GRADE_ARGS)
 
-bench: install-test
+bench: install-bench
 	@ls benchmarks/*.py >/dev/null 2>&1 || { echo 'benchmarks/ holds no benchmark yet: nothing was run.'; exit 1; }
 	@for file in benchmarks/*.py; do echo "bench: $$file"; $(PY) "$$file" || exit 1; done
 
@@ -131,7 +131,8 @@ NO_NEWS := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"
 # arbitrary in a fresh clone. What `make test` installs is enough for `make lab`, too.
 install-lab: EXTRAS := lab,classroom,deploy
 install-test: EXTRAS := lab,classroom,deploy,cluster,test
-install-lab install-test: torch
+install-bench: EXTRAS := lab,classroom,deploy,cluster,test,bench
+install-lab install-test install-bench: torch
 	@file=$(SETTINGS)/overrides.json; test -f $$file || { mkdir -p $(SETTINGS) && echo '$(NO_NEWS)' > $$file; }
 	@mark="$$(cat pyproject.toml constraints.txt | cksum) in $$(pwd -P):"; \
 	case "$$(cat .venv/installed 2>/dev/null)" in "$$mark $(EXTRAS)"|"$$mark $(EXTRAS),"*) exit 0;; esac; \
