@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
-NOT_FOR_LEARNERS = {"test", "cluster"}  # `make lab` and environment.yml install every other extra
+NOT_FOR_LEARNERS = {"test", "cluster", "bench"}  # `make lab` and environment.yml install every other extra
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
