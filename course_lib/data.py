@@ -15,6 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from course_lib.sizes import whole
+
 
 @dataclass(frozen=True)
 class Split:
@@ -101,7 +103,8 @@ def _in_blocks(text: bytes, size: int = 2048) -> tuple[bytes, bytes]:
 
 def _prose() -> tuple[bytes, bytes]:
     from pydoc_data.topics import topics
-    return _in_blocks("\n".join(topics[name] for name in sorted(topics)).encode())
+    text = "\n".join(topics[name] for name in sorted(topics))
+    return _in_blocks("\n\n".join(dict.fromkeys(text.split("\n\n"))).encode())  # topics repeat each other's paragraphs
 
 
 def _code() -> tuple[bytes, bytes]:
@@ -146,12 +149,19 @@ def corpus(name: str) -> Corpus:
 
     The same Python release gives the same bytes. Another release of the same minor version differs a little: its
     texts were corrected meanwhile. `sha256` tells. A tenth is held out: whole files of code, and every tenth block
-    of 2,048 bytes of the others. Raises ValueError for another name.
+    of 2,048 bytes of the others. Raises ValueError for another name, and for a Python that came without its texts.
     """
     if name not in CORPORA:
         raise ValueError(f"there is no corpus {name!r}; choose from {', '.join(CORPORA)}")
     make, about, licence = CORPORA[name]
-    sides = (torch.frombuffer(bytearray(side), dtype=torch.uint8) for side in make())
+    try:
+        texts = make()
+    except ImportError:
+        texts = b"", b""
+    if not all(texts):
+        raise ValueError(f"the corpus {name!r} needs {about}, and this Python came without it (its library is "
+                         f"{sysconfig.get_paths()['stdlib']}); use a whole Python, from python.org or conda")
+    sides = (torch.frombuffer(bytearray(text), dtype=torch.uint8) for text in texts)
     return Corpus(name, *sides, about=about, licence=licence)
 
 
@@ -165,10 +175,9 @@ class LatentRegimes:
     """
 
     def __init__(self, seed: int = 0, n_regimes: int = 8, d_model: int = 32, offset: float = 1.0):
-        if not all(isinstance(n, int) and n >= 1 for n in (n_regimes, d_model)):
-            raise ValueError(f"{n_regimes=}, {d_model=}: both must be whole numbers from 1")
+        whole(n_regimes=n_regimes, d_model=d_model)
         rng = torch.Generator().manual_seed(seed)
-        self.places = torch.randn(n_regimes, d_model, generator=rng)
+        self.places = 0.5 * torch.randn(n_regimes, d_model, generator=rng)  # as far apart as the noise is wide
         self.rules = torch.randn(n_regimes, d_model, d_model, generator=rng) / d_model**0.5
         self.offset = offset
 

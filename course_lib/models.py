@@ -6,17 +6,23 @@ import functools
 import hashlib
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import resources
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import torch
 from torch import Tensor, nn
 
-from course_lib.sizes import whole
+from course_lib.sizes import same_shapes, whole
 
 N_BYTES = 256
 
+
+def _check_bytes(given: Tensor, fits: bool, wanted: str):
+    if not fits or given.is_floating_point() or given.dtype == torch.bool:
+        raise ValueError(f"the input has shape {list(given.shape)} and type {given.dtype}; give {wanted}")
+    if given.dtype != torch.uint8 and given.numel() and not 0 <= given.min() <= given.max() < N_BYTES:
+        raise ValueError(f"the input goes from {given.min()} to {given.max()}, but a byte is a number from 0 to 255")
 
 
 class DigitsMLP(nn.Module):
@@ -47,6 +53,55 @@ class DigitsMLP(nn.Module):
         return self.layers(x)
 
 
+class MultiExitCNN(nn.Module):
+    """A convolutional network for digits that can answer after any of its blocks, in the manner of BranchyNet
+    (Teerapittayanon et al. 2016, arXiv:1709.01686).
+
+    A 3 x 3 convolution makes `channels` maps of the image; each of `n_blocks` blocks is one more, with a batch norm,
+    added to what comes in (residual). An exit head stands at the start and behind every block: the mean of each map
+    over the image, and a linear layer. `exit=n` runs n blocks and reads one head. Convolution weights are
+    9 `channels`^2 a block, and each is used at all 64 pixels: 128 FLOPs per weight and image.
+    Raises ValueError when a size is no positive whole number.
+    """
+
+    def __init__(self, channels: int = 24, n_blocks: int = 6, n_classes: int = 10):
+        super().__init__()
+        whole(channels=channels, n_blocks=n_blocks, n_classes=n_classes)
+        self.stem = nn.Conv2d(1, channels, 3, padding=1)
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1),
+                                                  nn.BatchNorm2d(channels)) for _ in range(n_blocks))
+        self.heads = nn.ModuleList(nn.Linear(channels, n_classes) for _ in range(n_blocks + 1))
+
+    def states(self, x: Tensor) -> Iterator[Tensor]:
+        """Maps [B, channels, 8, 8] behind 0, 1, ... n_blocks blocks, for `x` float [B, 64]. A block runs only when
+        its state is asked for: whoever stops asking has stopped the network. Raises ValueError for another shape."""
+        if x.ndim != 2 or x.shape[1] != 64:
+            raise ValueError(f"x has shape {list(x.shape)}; give images of 8 x 8 pixels as [batch, 64]")
+        x = nn.functional.relu(self.stem(x.view(-1, 1, 8, 8)))
+        yield x
+        for block in self.blocks:
+            x = nn.functional.relu(x + block(x))
+            yield x
+
+    def read(self, n: int, state: Tensor) -> Tensor:
+        """Logits [B, n_classes] of exit `n` from the maps behind block n."""
+        return self.heads[n](state.mean((2, 3)))
+
+    def forward(self, x: Tensor, exit: int | None = None) -> Tensor:
+        """Logits [B, n_classes] of `x` float [B, 64] after `exit` blocks, 0 to n_blocks (None: all of them).
+        Raises ValueError for another exit or shape."""
+        n = len(self.blocks) if exit is None else exit
+        if not 0 <= n <= len(self.blocks):
+            raise ValueError(f"exit is {exit!r}; choose 0 to {len(self.blocks)}, or None for the whole network")
+        for state in islice(self.states(x), n + 1):
+            pass
+        return self.read(n, state)
+
+    def every_exit(self, x: Tensor) -> Tensor:
+        """Logits [n_blocks + 1, B, n_classes] of all exits in one pass, the whole network last."""
+        return torch.stack([self.read(n, state) for n, state in enumerate(self.states(x))])
+
+
 class ByteWindowLM(nn.Module):
     """Predicts the next byte from the last `window` bytes, without attention.
 
@@ -67,13 +122,13 @@ class ByteWindowLM(nn.Module):
         build = feed_forward or (lambda: nn.Sequential(nn.Linear(d_model, d_ff), nn.ReLU(), nn.Linear(d_ff, d_model)))
         self.blocks = nn.ModuleList(build() for _ in range(n_layers))
         self.head = nn.Sequential(nn.LayerNorm(d_model), nn.Linear(d_model, N_BYTES))
+        self._register_load_state_dict_pre_hook(same_shapes, with_module=True)
 
     def forward(self, windows: Tensor) -> Tensor:
         """Logits [N, 256] of the byte after each window; `windows` uint8 or int64 [N, window], oldest byte first.
-        Raises ValueError for another shape or kind of number."""
-        if windows.shape[-1:] != (self.window,) or windows.ndim != 2 or windows.is_floating_point():
-            raise ValueError(f"windows has shape {list(windows.shape)} and type {windows.dtype}; give whole numbers "
-                             f"0 to 255 of shape [N, {self.window}], as byte_windows(data, places) makes them")
+        Raises ValueError for another shape, and for what is no byte."""
+        _check_bytes(windows, windows.ndim == 2 and windows.shape[1] == self.window,
+                     f"whole numbers of shape [N, {self.window}], as byte_windows makes them with window={self.window}")
         x = self.embedding(windows.long() + N_BYTES * torch.arange(self.window, device=windows.device)).sum(1)
         for norm, block in zip(self.norms, self.blocks):
             x = x + block(norm(x))
@@ -114,6 +169,7 @@ class ByteTransformer(nn.Module):
         self.norm, self.head = nn.LayerNorm(d_model), nn.Linear(d_model, N_BYTES, bias=False)
         self.exits = nn.ModuleList(nn.Sequential(nn.LayerNorm(d_model), nn.Linear(d_model, N_BYTES, bias=False))
                                    for _ in range(n_layers))
+        self._register_load_state_dict_pre_hook(same_shapes, with_module=True)
         for name, weight in self.named_parameters():
             if weight.ndim == 2:  # GPT-2's start: what adds to the residual stream starts smaller
                 deep = name.endswith(("out.weight", "down.weight"))
@@ -122,9 +178,8 @@ class ByteTransformer(nn.Module):
                 nn.init.zeros_(weight)
 
     def _states(self, tokens: Tensor, n: int):
-        if tokens.ndim != 2 or tokens.is_floating_point() or not 1 <= tokens.shape[1] <= self.context:
-            raise ValueError(f"tokens has shape {list(tokens.shape)} and type {tokens.dtype}; give whole numbers 0 to "
-                             f"255 of shape [batch, T], T from 1 to {self.context}")
+        _check_bytes(tokens, tokens.ndim == 2 and 1 <= tokens.shape[1] <= self.context,
+                     f"whole numbers of shape [batch, T], T from 1 to {self.context}")
         x = self.tokens(tokens.long()) + self.places.weight[:tokens.shape[1]]
         yield x
         for block in self.blocks[:n]:
@@ -133,9 +188,9 @@ class ByteTransformer(nn.Module):
 
     def forward(self, tokens: Tensor, exit: int | None = None) -> Tensor:
         """Logits [batch, T, 256] of the next byte at each place of `tokens`, uint8 or int64 [batch, T], T <= context.
-        `exit`: how many blocks to run, 0 to n_layers. Raises ValueError for another shape or another exit."""
+        `exit`: how many blocks to run, 0 to n_layers. Raises ValueError for another shape or exit, and for no byte."""
         n = len(self.blocks) if exit is None else exit
-        if not 0 <= n <= len(self.blocks):
+        if not isinstance(n, int) or not 0 <= n <= len(self.blocks):
             raise ValueError(f"exit is {exit!r}; choose 0 to {len(self.blocks)}, or None for the whole network")
         for x in self._states(tokens, n):
             pass

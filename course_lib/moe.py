@@ -2,8 +2,7 @@
 `n_experts` small networks, and nothing else is computed. No token is dropped, and none depends on its neighbours.
 
 The layer comes from Shazeer et al. 2017 (arXiv:1701.06538, section 2), in the form of Mixtral (Jiang et al. 2024,
-arXiv:2401.04088, section 2.1). Shapes: N tokens, E experts, k choices, d = d_model, h = d_ff.
-"""
+arXiv:2401.04088, section 2.1). Shapes: N tokens, E experts, k choices, d = d_model, h = d_ff."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -34,9 +33,7 @@ class TopKRouter(nn.Module):
     arXiv:2412.19437, section 2.1.2): a bias that counts for the *choice* only, never for the weights, rises by this
     much for experts with less than their share and falls for the others, at each forward pass in training.
     noise: standard deviation of what is added to the logits in training.
-    Raises ValueError for a setting out of range, and when a logit is not a number.
-    """
-
+    Raises ValueError for a setting out of range, and when a logit is not a number."""
     def __init__(self, d_model: int, n_experts: int, top_k: int = 2, *, normalize: bool | None = None,
                  bias_update: float = 0.0, noise: float = 0.0):
         super().__init__()
@@ -52,12 +49,13 @@ class TopKRouter(nn.Module):
         self.normalize = top_k > 1 if normalize is None else normalize
         self.gate = nn.Linear(d_model, n_experts, bias=False)
         self.register_buffer("bias", torch.zeros(n_experts))
+        self._register_load_state_dict_pre_hook(same_shapes, with_module=True)  # torch 2.4 has only this name
 
     def forward(self, x: Tensor) -> Routing:
         """Routing of `x`, float [N, d]."""
-        logits = self.gate(x).float()  # the softmax needs more digits than bfloat16 has
-        if self.noise and self.training:
-            logits = logits + self.noise * torch.randn_like(logits)
+        logits = self.gate(x)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # bfloat16 has too few digits here
+        logits = logits + self.noise * torch.randn_like(logits) if self.noise and self.training else logits
         if not torch.isfinite(logits).all():
             raise ValueError("the router's logits are not all finite numbers; look for NaN in the input or in the "
                              "router's weights, and try a smaller learning rate")
@@ -82,7 +80,10 @@ def run_loop(x, counts, w_in, w_out, hidden):
 def run_grouped(x, counts, w_in, w_out, hidden):
     """The same products, handed over together: group e ends at row `ends[e]`."""
     ends = counts.cumsum(0).to(torch.int32)
-    return F.grouped_mm(hidden(F.grouped_mm(x, w_in, offs=ends)), w_out, offs=ends)
+    y = F.grouped_mm(hidden(F.grouped_mm(x, w_in, offs=ends)), w_out, offs=ends)
+    if y.requires_grad:  # its backward pass refuses the gradient of a plain sum, which repeats one number in memory
+        y.register_hook(Tensor.contiguous)
+    return y
 
 
 RUNNERS = {"loop": run_loop, "grouped": run_grouped}
@@ -91,26 +92,25 @@ RUNNERS = {"loop": run_loop, "grouped": run_grouped}
 class Experts(nn.Module):
     """`n_experts` feed-forward networks without biases, stacked: w_in [E, d, h], w_out [E, h, d].
 
-    activation: ReLU by default. gated: SwiGLU's form (Shazeer 2020, arXiv:2002.05202, section 2), activation(x V) * x W
-    with [V W] as one w_in [E, d, 2h]; Mixtral is `activation=F.silu, gated=True`.
-    runner: "grouped" (torch's `grouped_mm`, fast, not in float64), "loop" (any torch), or None for "grouped" where this
-    torch has it. Raises ValueError for another runner or size.
-    """
-
+    activation: ReLU by default. gated: SwiGLU's form (Shazeer 2020, arXiv:2002.05202, section 2), activation(x W) * x V
+    with [W V] as one w_in [E, d, 2h]; Mixtral is `activation=F.silu, gated=True`.
+    runner: "loop"; "grouped" (torch's `grouped_mm`: faster, not in float64, rows of whole 16 bytes only, so d and h must
+    be multiples of 8); or None for "grouped" where it can be had. Raises ValueError for another runner or size."""
     def __init__(self, d_model: int, d_ff: int, n_experts: int, *, activation: Callable[[Tensor], Tensor] = F.relu,
                  gated: bool = False, runner: str | None = None):
         super().__init__()
         whole(d_model=d_model, d_ff=d_ff, n_experts=n_experts)
-        has = hasattr(F, "grouped_mm")
-        self.runner = runner or ("grouped" if has else "loop")
-        if self.runner not in RUNNERS or self.runner == "grouped" and not has:
-            raise ValueError(f'runner is {runner!r}; give "loop"{" or grouped" if has else ", all this torch has"}')
+        can_group = hasattr(F, "grouped_mm") and d_model % 8 == d_ff % 8 == 0
+        self.runner = runner or ("grouped" if can_group else "loop")
+        if self.runner not in RUNNERS or self.runner == "grouped" and not can_group:
+            raise ValueError(f'runner is {runner!r}; give "loop", or "grouped" with a torch that has F.grouped_mm and '
+                             f"multiples of 8 for {d_model=} and {d_ff=}")
         self.activation, self.gated = activation, gated
         self.w_in = nn.Parameter(torch.empty(n_experts, d_model, d_ff * (1 + gated)))
         self.w_out = nn.Parameter(torch.empty(n_experts, d_ff, d_model))
         for w in (self.w_in, self.w_out):  # as nn.Linear starts
             nn.init.uniform_(w, -(w.shape[1] ** -0.5), w.shape[1] ** -0.5)
-        self.register_load_state_dict_pre_hook(same_shapes)
+        self._register_load_state_dict_pre_hook(same_shapes, with_module=True)
 
     def forward(self, x: Tensor, counts: Tensor) -> Tensor:
         """Answers [n, d] to `x` [n, d], whose first counts[0] rows are for expert 0, the next counts[1] for
@@ -135,17 +135,15 @@ class SparseMoE(nn.Module):
 
     d_ff is the width of one expert. shared_d_ff: width of one more expert that every token visits (DeepSeekMoE, Dai et
     al. 2024, arXiv:2401.06066, section 3.2); 0 for none. The other options are those of `TopKRouter` and `Experts`.
-    After a forward pass `routing` holds its `Routing`. Raises ValueError as they do.
-    """
-
+    After a forward pass `routing` holds its `Routing`. Raises ValueError as they do."""
     def __init__(self, d_model: int, d_ff: int, n_experts: int = 8, top_k: int = 2, *, shared_d_ff: int = 0,
                  normalize: bool | None = None, bias_update: float = 0.0, noise: float = 0.0,
                  activation: Callable[[Tensor], Tensor] = F.relu, gated: bool = False, runner: str | None = None):
         super().__init__()
-        form = {"activation": activation, "gated": gated, "runner": runner}
+        form = {"activation": activation, "gated": gated}
         self.router = TopKRouter(d_model, n_experts, top_k, normalize=normalize, bias_update=bias_update, noise=noise)
-        self.experts = Experts(d_model, d_ff, n_experts, **form)
-        self.shared = Experts(d_model, shared_d_ff, 1, **form) if shared_d_ff else None
+        self.experts = Experts(d_model, d_ff, n_experts, runner=runner, **form)
+        self.shared = Experts(d_model, shared_d_ff, 1, runner="loop", **form) if shared_d_ff else None
         self.routing: Routing | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -157,8 +155,8 @@ class SparseMoE(nn.Module):
         tokens = x.reshape(-1, d)
         weights, experts, _ = self.routing = self.router(tokens)
         order = experts.flatten().argsort(stable=True)  # the (token, choice) pairs, sorted by expert
-        source = order // self.router.top_k  # the token of each pair
-        answers = self.experts(tokens[source], expert_load(experts, n_experts))
+        source = order // self.router.top_k  # the token of each pair; index_select is faster than tokens[source]
+        answers = self.experts(tokens.index_select(0, source), expert_load(experts, n_experts))
         weighted = answers * weights.flatten()[order, None]
         y = torch.zeros_like(tokens).index_add(0, source, weighted)
         if self.shared is not None:
@@ -167,9 +165,8 @@ class SparseMoE(nn.Module):
 
     def active_parameters(self) -> int:
         """Weights that one token meets: router, its k experts, the shared one."""
-        rest = sum(p.numel() for m in (self.router, self.shared) if m is not None for p in m.parameters())
-        one = sum(w[0].numel() for w in self.experts.parameters())
-        return rest + self.router.top_k * one
+        idle = len(self.experts.w_in) - self.router.top_k
+        return sum(p.numel() for p in self.parameters()) - idle * sum(w[0].numel() for w in self.experts.parameters())
 
     def __getstate__(self):
         return {**self.__dict__, "routing": None}  # a copy of the layer has seen no token
@@ -182,7 +179,7 @@ def expert_load(experts: Tensor, n_experts: int) -> Tensor:
 
 def load_balancing_loss(routing: Routing) -> Tensor:
     """E * sum_i f_i P_i: f_i the share of the choices that expert i got, P_i its mean probability (Switch
-    Transformer, arXiv:2101.03961, section 2.2, equations 4 to 6). 1 when balanced, E when one expert gets all. Only
+    Transformer, arXiv:2101.03961, section 2.2, equations 4 to 6). 1 when balanced, E/k when k experts get all. Only
     P carries a gradient. Hugging Face's Mixtral counts k choices per token, so its value is k times this one."""
     p = routing.probabilities
     share = expert_load(routing.experts, p.shape[-1]) / max(routing.experts.numel(), 1)
@@ -191,11 +188,11 @@ def load_balancing_loss(routing: Routing) -> Tensor:
 
 def routing_table(experts: Tensor, labels: Tensor, n_experts: int, n_labels: int | None = None) -> Tensor:
     """How often tokens of each kind chose each expert: int64 [n_labels, E].
-
-    experts: int64 [N, k]; labels: int64 [N], the kind of each token, from 0. ValueError when their lengths differ.
-    """
-    if len(experts) != len(labels):
-        raise ValueError(f"a table needs one label per token, not {len(labels)} for {len(experts)} tokens")
-    n_labels = n_labels or int(labels.max()) + 1
+    experts: int64 [N, k]; labels: int64 [N], the kind of each token, from 0. ValueError for other lengths or labels."""
+    largest = max(labels.tolist(), default=-1)
+    n_labels = largest + 1 if n_labels is None else n_labels
+    if len(experts) != len(labels) or largest >= n_labels:
+        raise ValueError(f"a table needs one label from 0 to {n_labels - 1} per token, not {len(labels)} labels up to "
+                         f"{largest} for {len(experts)} tokens")
     pairs = labels[:, None] * n_experts + experts
     return torch.bincount(pairs.flatten(), minlength=n_labels * n_experts).view(n_labels, n_experts)
