@@ -49,6 +49,7 @@ import re
 
 import numpy as np
 import torch
+from matplotlib.ticker import LogLocator
 from torch.nn import functional as F
 
 from course_lib import ledger, plots
@@ -148,7 +149,8 @@ for n, flops in per_length.items():
 
 # %% [markdown]
 # Nearly a straight line. Each token costs about two FLOPs for each weight that multiplies. The small rest is attention:
-# every token also looks at those before it. Does the rule hold for a large model? Two published numbers, set side by side:
+# every token also looks at those before it. For a large model, two published numbers agree. (Both are counts: nobody
+# measured them.)
 
 # %% tags=["nbval-check-output"]
 table_rows = sum(p.numel() for p in (model.tokens.weight, model.places.weight))  # looked up, not multiplied
@@ -174,15 +176,18 @@ reasoned, chat = fact("ml_r1"), fact("ml_dsv31_reply")
 per_token = reasoned.value / fact("ml_r1_tokens").value
 print(f"{reasoned.quantity}: {reasoned.text} (published; {reasoned.boundary})")
 print(f"{chat.quantity}: {chat.text} (published; {chat.boundary})")
-print(f"the first has {fact('ml_r1_tokens').text}: {per_token:.1f} J for each token (published)")
 print(f"ratio {reasoned.value / chat.value:.0f}")
+one_token = fact("ml_dsv31")
+print(f"the first has {fact('ml_r1_tokens').text}: {per_token:.1f} J for each token (published)")
+print(f"{one_token.quantity}: {one_token.value:.1f} J for each token (published; {one_token.boundary})")
 
 # %%
 guess_answer.reveal(reasoned.value / chat.value)
 
 # %% [markdown]
-# Same family, same number of weights per token, another task, and another length of the answer. So "all the resources"
-# is true of each token, and wrong for the query. We come back to it.
+# Same family, same number of weights per token. Two things differ: the long answer has many more tokens, and each of
+# them took more energy. The length explains the larger part. The batch may explain the rest: see part two. So "all the
+# resources" is true of the FLOPs of each token, and wrong for the query.
 #
 # ### How many at the same time?
 
@@ -198,10 +203,11 @@ claim("A8").card()
 seconds_per_answer = 10  # assumption
 per_second = fact("chatgpt_prompts").to("prompt/s")
 print(f"{per_second:,.0f} prompts a second; a million in {1e6 / per_second:.0f} seconds")
-print(f"at the same time, at {seconds_per_answer} s each: {per_second * seconds_per_answer:,.0f}")
+at_once = per_second * seconds_per_answer
+print(f"at the same time, at {seconds_per_answer} s each: {at_once:,.0f}")
 
 # %% tags=["nbval-check-output"]
-verdict("A8", "supported" if per_second > 1e6 else "loosely stated",
+verdict("A8", "supported" if at_once > 1e6 else "loosely stated",
         "it is millions in a minute, of prompts; one prompt is hundreds of passes through the network")
 
 # %% [markdown]
@@ -236,16 +242,17 @@ def joules_per_query(m, b):
 Table(["batch", "CPU time per query", "95 % interval", "goal reached", "energy per query"],
       [(b, si(m.cpu_seconds_per_call / b, "s"), f"± {m.half_width / m.mean:.0%}", "yes" if m.reached else "no",
         joules_per_query(m, b)) for b, m in served.items()],
-      caption="One more token for each user")
+      caption="The next token for each user, after a single byte")
 
 # %%
 served[1].log(), served[64].log()  # into your ledger
 guess_batch.reveal(100 * served[64].mean / 64 / served[1].mean)
 
 # %% [markdown]
-# Why? For a single token, the processor fetches every weight from memory and uses it once. For a batch it fetches the
-# weight once and uses it for all. A graphics processor has the same problem, only larger. These are published figures of
-# language models, at two batch sizes each.
+# Why? Two reasons. Each call has a fixed price, as in lesson 01, and a batch pays it once. And for a single token, the
+# processor fetches every weight from memory and uses it once; for a batch it fetches the weight once and uses it for
+# all. Our table does not separate the two. In a large model the weights dominate. These are published figures, at two
+# batch sizes each.
 
 # %%
 pairs = [("Llama 3.1 8B, H100", "ml_llama8b_h100_b8", "ml_llama8b_h100"),
@@ -276,6 +283,9 @@ def batch_figure():
     theirs.legend(fontsize=9)
     for ax in (ours, theirs):
         ax.set(xscale="log", yscale="log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ours.set_xticks(list(served), [str(b) for b in served])
+    ours.minorticks_off()
     return fig
 
 # %%
@@ -285,7 +295,7 @@ plots.show(batch_figure(), alt="Two panels, both axes logarithmic. Left: on this
 
 # %% [markdown]
 # The published points are joined by a line to guide the eye. They hold the GPU only, at steady load: no host, no idle
-# hours, no building. Ours is a processor, with labels as they are. The direction is the same, and so is the reason.
+# hours, no building. Ours is a processor, with labels as they are. The direction is the same.
 #
 # A batch also has a price: the first user waits for the others.
 #
@@ -321,7 +331,7 @@ def mosaic(rows):
 
 
 def noise_figure():
-    fig, ax = plots.figure("Can you still read them?", "noise level", "", height=2.6)
+    fig, ax = plots.figure("Can you still read them?", "noise (standard deviation; paper is 0, ink is 1)", "", height=2.6)
     rows = test[0].view(len(LEVELS), -1, 64)[:, :3].transpose(0, 1)
     ax.imshow(mosaic(rows), cmap="gray_r", vmin=0, vmax=1)
     ax.set_xticks([9 * i + 4 for i in range(len(LEVELS))], [f"{level:.1f}" for level in LEVELS])
@@ -337,8 +347,8 @@ plots.show(noise_figure(), alt="Three handwritten digits in five columns, from c
 # %% [markdown]
 # The network is a *convolutional* one: small filters, three by three pixels, slide over the image. Each of its six blocks
 # sees a little further around each pixel than the block before. Behind every block stands an *exit*: a small linear layer
-# that turns what is known so far into an answer. Here is its heart, from `course_lib.models`. Look at `yield`: the next
-# block runs only if somebody asks for it.
+# that turns what is known so far into an answer. (The idea is that of BranchyNet, <https://arxiv.org/abs/1709.01686>.)
+# Here is its heart, from `course_lib.models`. Look at `yield`: the next block runs only if somebody asks for it.
 
 # %%
 print(inspect.getsource(MultiExitCNN.states))
@@ -437,8 +447,9 @@ Table(["blocks run", *(f"noise {level:.1f}" for level in LEVELS)],
       caption="Right answers on the test images, by the depth at which the network is cut")
 
 # %% [markdown]
-# Read down the columns. On clean images two or three blocks are nearly as good as six. On noisy ones the later blocks
-# help, a little. That is the room that early exit can use.
+# Read down the columns. On clean images two blocks are nearly as good as six. On noisy ones the third block still helps
+# by several points; those after it add little or nothing. That is the room that early exit can use. It is also a
+# warning: perhaps the network is simply too deep. Keep it in mind.
 #
 # ### When is it sure?
 #
@@ -520,22 +531,35 @@ print("clean images cost less than the noisiest:", bool(clean < hardest))
 # "Less than the whole network" is a weak test. The simple rival is a **fixed depth**: cut the network, for all images,
 # where it costs the same. On the figure, the curve of early exit must lie above the line of fixed depths, or it is not worth
 # having. Between two depths we draw a straight line, as if a share of the images got one depth and the rest the other.
+# The bars say how far other test images could move a point. Both curves read the same images, so the gap between them
+# is known better than each of them.
 
 # %% jupyter={"source_hidden": true}
 steps = np.arange(0, 1.001, 0.02)
 sure = rules[best](asked)
 curve = [outcome(asked, test[1], leaves_at(sure, t), early) for t in steps]
-accuracies = 100 * (asked.argmax(-1) == test[1]).float().mean(-1).numpy()
+correct = asked.argmax(-1) == test[1]
+accuracies = 100 * correct.float().mean(-1).numpy()
 work_fixed = 100 * (fixed / fixed[-1]).numpy()
 order = torch.randperm(len(test[1]), generator=torch.Generator().manual_seed(0))  # mixes the noise levels
 
 
+def half_width(right):
+    """Half of a 95 % interval, in points, for right answers [..., n independent, m that belong together]."""
+    each = right.float().mean(-1)
+    return 196 * (each.std(-1) / each.shape[-1] ** 0.5).numpy()
+
+
+bars = half_width(correct.view(len(fixed), len(LEVELS), -1).transpose(1, 2))  # five noisy copies belong together
+
+
 def frontier(ax):
-    ax.plot(work_fixed[1:], accuracies[1:], label="fixed depth", **plots.series(1))
+    ax.errorbar(work_fixed[1:], accuracies[1:], bars[1:], capsize=3, label="fixed depth", **plots.series(1))
     ax.plot([100 * c / fixed[-1] for _, c in curve], [100 * a for a, _ in curve], label="early exit",
             **{**plots.series(0), "marker": ""})
     ax.set_ylim(min(accuracies[1:]) - 2, max(accuracies) + 3)
-    ax.set_xlim(0, 105)
+    ax.set(xlim=(0, 105), xticks=[0, 50, 100])  # few labels: they are most of the drawing
+    ax.locator_params(axis="y", nbins=4)
 
 # %% jupyter={"source_hidden": true}
 def exit_figure(threshold):
@@ -575,7 +599,7 @@ explore(exit_figure, alt=exit_words, threshold=slider(0.0, 1.0, threshold, 0.01,
 
 # %% [markdown]
 # Move the threshold to nothing: all leave at once, and most are wrong. Move it to one: nearly all go to the end. Look who
-# stays: the noisy ones, and clean ones that are written strangely.
+# stays: mostly the noisy ones.
 #
 # ### One seed is an anecdote
 #
@@ -611,12 +635,16 @@ print(f"points lost: mean {np.mean(drops):.2f}, worst {max(drops):.2f}; mean wor
 print(f"better than the cut network of equal work: {sum(wins)} of {len(wins)} seeds")
 print(f"better than one trained alone, of equal work: {sum(wins_alone)} of {len(wins_alone)} seeds")
 print(f"clean images cost less than the noisiest: {sum(cheaper)} of {len(cheaper)} seeds")
-print(f"whole network trained alone, over early exit: {means[6] - means[2]:.1f} points better")
+half = [(100 * row["accuracy"][3], 100 * row["trained_alone"]["3"]) for row in five.rows]
+print("three blocks for all, {:.0f} % of the work: {:.1f} % right if cut, {:.1f} % if trained alone".format(
+    100 * five.rows[0]["fixed_flops"][3] / five.rows[0]["fixed_flops"][-1], *np.mean(half, axis=0)))
+print(f"whole network trained alone: {means[6] - means[1]:.1f} points over the whole network with exits")
 
 # %% [markdown]
-# Early exit beats the network cut at equal work in every seed, and in most of them even one that was trained for that depth
-# alone. But the last line is a price: seven exits pull at the same weights, and the whole network trained without them
-# reads better than ours. Count that as well before you decide.
+# Early exit beats the network cut at equal work in every seed, and in most of them even one that was trained for that
+# depth alone. But read the last two lines. Most of the saving comes from having too many blocks: three for everybody
+# save half of the work, without any threshold. Early exit adds the rest. And it has a price: seven exits pull at the same
+# weights, and the whole network trained without them reads better.
 #
 # ### Does it also save time?
 #
@@ -624,9 +652,11 @@ print(f"whole network trained alone, over early exit: {means[6] - means[2]:.1f} 
 
 # %%
 @torch.inference_mode()
-def answer(image, threshold):
-    """The digit and the exit, for one image [1, 64]."""
+def answer(image, threshold, first=0):
+    """The digit and the exit, for one image [1, 64]. Exits before `first` are not asked."""
     for n, state in enumerate(net.states(image)):
+        if n < first:
+            continue
         logits = net.read(n, state)
         if rules[best](logits) >= threshold:
             break
@@ -643,19 +673,25 @@ ran = [answer(image[None], threshold)[1] for image in some]
 counted = [count_flops(answer, image[None], threshold) for image in some]
 print("what ran is what the table says:", counted == [early[n].item() for n in ran])
 
+# %% [markdown]
+# To ask "sure?" is cheap in FLOPs, but it takes several calls. Where nearly nobody leaves, it is wasted. The validation
+# images say where: we skip the first exits until one image in fifty has left.
+
 # %%
-groups = {"clean": test[0][:24], "noisiest": test[0][-24:]}
-ratios = {}
+first = int(leaves_at(rules[best](known), threshold).float().quantile(0.02))
+groups, rows = {"clean": test[0][:24], "noisiest": test[0][-24:]}, []
 for name, group in groups.items():
-    ratios[name] = meter.compare(lambda g=group: [answer(i[None], threshold) for i in g],
-                                 lambda g=group: [answer_whole(i[None]) for i in g],
-                                 pairs=5, window=0.1, names=("early exit", "whole"))
-    work_share = np.mean([early[answer(i[None], threshold)[1]] for i in group]) / fixed[-1].item()
-    print(f"{name}: {work_share:.0%} of the FLOPs; {ratios[name]}\n")
+    work_share = early[[answer(i[None], threshold)[1] for i in group]].float().mean().item() / fixed[-1].item()
+    for ask in (0, first):
+        c = meter.compare(lambda g=group, a=ask: [answer(i[None], threshold, a) for i in g],
+                          lambda g=group: [answer_whole(i[None]) for i in g], pairs=4, window=0.1)
+        rows.append((name, f"from {ask} on", f"{work_share:.0%}", f"{c.ratio:.0%}", f"{c.low:.0%} to {c.high:.0%}"))
+Table(["images", "exits asked", "FLOPs", "cost", "95 % interval"], rows,
+      caption=f"Early exit in % of the whole network, one image at a time; cost: {c.quantity.replace('_', ' ')}")
 
 # %% [markdown]
-# The saving is smaller than the count promised, and on noisy images it may be gone. To ask "sure?" at every exit costs
-# time too, and in a network this small it shows. In a large one the blocks are dear and the question is cheap.
+# The saving is smaller than the count promised. Asked at every exit, much of it is lost. Asked only where somebody leaves,
+# more of it comes true. In a network this small every call shows; in a large one the blocks are dear.
 #
 # ### And in a batch?
 #
@@ -675,7 +711,7 @@ Table(["batch", "stays together", "those who are sure are taken out"],
       caption="Work in % of the whole network, counted")
 
 # %% [markdown]
-# Together, nothing is left of the saving in a large batch. And a batch from which images were taken out is a smaller
+# Together, little is left of the saving in a large batch. And a batch from which images were taken out is a smaller
 # batch: part two showed what that does to the cost of each.
 #
 # %% [markdown]
@@ -738,15 +774,17 @@ def text_figure():
     fig, ax = plots.figure("How much work does the next byte need?", "work (% of the whole network)", "right bytes (%)")
     curve = [summary(*asked_text, t) for t in np.arange(0.1, 1.001, 0.05)]
     ax.plot([w for _, w, *_ in curve], [r for r, *_ in curve], label="early exit", **plots.series(0))
-    fixed_right = 100 * (asked_text[0].argmax(-1) == asked_text[1]).float().mean(-1)
-    ax.plot(100 * cut / cut[-1], fixed_right, label="fixed depth", **plots.series(1))
+    hits = asked_text[0].argmax(-1) == asked_text[1]
+    fixed_right = 100 * hits.float().mean(-1)
+    ax.errorbar(100 * cut / cut[-1], fixed_right, half_width(hits.view(len(cut), -1, 128)), capsize=3,
+                label="fixed depth", **plots.series(1))
     ax.legend(loc="lower right")
     return fig
 
 # %%
 plots.show(text_figure(), alt="Right bytes against work, for early exit and for fixed depths. Both rise from the lower "
            "left. In the middle, early exit lies above the fixed depths; at the far right it needs more work than "
-           "the whole network, because it also pays for the exits it tried.")
+           "the whole network, because it also pays for the exits it tried. The bars are 95 % intervals.")
 
 # %% [markdown]
 # Now the text of part one. Under each character stands the exit that foresaw it, and the background is darker the more
@@ -800,12 +838,12 @@ by_exit(hard, threshold_text)
 # ### Where stopping early saves nothing
 #
 # - **In a batch that stays together**, as we counted.
-# - **Where reading the weights is the cost.** One token, alone, waits for memory. Skipped blocks are not read, so that
-#   helps; but in a batch some user needs every block, so all of them are read anyway.
+# - **Where reading the weights is the cost, and the batch is large.** Skipped blocks are not read, which helps one token
+#   alone. But in a batch some user needs every block, so all of them are read anyway.
 # - **Where later tokens need what was skipped.** We ran every block for every byte, and only counted what could be left
 #   out. A real server keeps the intermediate results of earlier tokens (*keys and values*, in a *cache*) for attention.
 #   A token that left early has none in the skipped blocks. They must be computed after all, or guessed from the last
-#   block that ran. Schuster and others met this in their work on early exit for text (CALM), and chose to copy.
+#   block that ran. The authors of CALM, <https://arxiv.org/abs/2207.07061>, chose to guess.
 # - **Where nearly all need the last exit**: then the tried exits are a loss.
 #
 # ### Verdict
@@ -813,7 +851,7 @@ by_exit(hard, threshold_text)
 # %% tags=["nbval-check-output"]
 same_per_token = work["easy"] == work["hard"]
 print("dense network, same number of tokens, same work:", same_per_token)
-print(f"answers differ in length, and their cost by {reasoned.value / chat.value:.0f} times (published)")
+print(f"two answers differ in length, and in energy by {reasoned.value / chat.value:.0f} times (published)")
 print("a network that may stop spends less on easy queries:", bool(clean < hardest))
 verdict("B6", "loosely stated" if same_per_token else "contested",
         "true of each token of a dense network; not of a query, nor of networks that may stop")
@@ -918,9 +956,10 @@ with torch.inference_mode():
 gap
 
 # %% [markdown]
-# Hundreds of thousands of times the operations; in cost the gap is smaller, because for the specialist the call itself is
-# most of it, as in lesson 01. And our general model is small and crudely asked: asked in a better way it would be right
-# more often, but not cheaper. So our pair is an extreme one. What was measured on models in use?
+# Hundreds of thousands of times the operations (to count the bytes is not among them); in cost the gap is smaller,
+# because for the specialist the call itself is most of it, as in lesson 01. And our general model is small and crudely
+# asked: in a better way it might be right more often, but not for less. So our pair is an extreme one. What was measured
+# on models in use?
 
 # %% tags=["nbval-check-output"]
 print(statement("q_multipurpose").text)
@@ -952,8 +991,8 @@ verdict("B10", "not checkable", "it weighs energy against a purpose, and that is
 # %% [markdown]
 # ## What the figures do not say
 #
-# - Our networks are tiny. In a large one the reading of weights and the arithmetic dominate, and the cost of asking
-#   "sure?" is smaller.
+# - Our networks are tiny. In a large one the reading of weights and the arithmetic dominate. To ask "sure?" then costs
+#   less beside a block, unless the exit must choose among a large vocabulary: then it can cost more than a block.
 # - Our noise is artificial, and the levels are equally frequent. With other queries, the saving is another.
 # - The threshold is calibrated for these data. When the queries change, the accuracy may fall without a warning.
 # - The text exits were counted, not timed, and without the cache that real servers have.
@@ -962,10 +1001,10 @@ verdict("B10", "not checkable", "it weighs energy against a purpose, and that is
 # ## What you have seen
 #
 # - A dense network does the same work for an easy token and a hard one. A query costs tokens times weights.
-# - In a batch one query costs far less than alone, here and in published figures, because weights are fetched once for all.
+# - In a batch one query costs far less than alone, here and in published figures: fixed prices and weights are shared.
 # - A network with exits spends less on easy images. Its threshold comes from validation data, its rival is a fixed
 #   depth of equal work.
-# - In a batch that stays together the saving is gone, and a network of the right size may need no exits at all.
+# - In a batch that stays together most of the saving is gone, and a network of the right size may need no exits at all.
 #
 # **Now do exercise 03**, `exercises/03_cost_of_a_query.ipynb`.
 #
@@ -983,7 +1022,7 @@ ledger.summary()
 # ## Sources
 
 # %%
-cite("moe_gpt3_flops", "gpt3_params", "ml_r1", "ml_r1_tokens", "ml_dsv31_reply", "chatgpt_prompts",
+cite("moe_gpt3_flops", "gpt3_params", "ml_r1", "ml_r1_tokens", "ml_dsv31_reply", "ml_dsv31", "chatgpt_prompts",
      "ml_llama8b_h100_b8", "ml_llama8b_h100", "ml_q14b_b8", "ml_q14b", "ml_q32b_b8", "ml_q32b",
      "tr_gshard_params", "tr_gshard", "tr_switch_params", "tr_switch", "tr_gpt3_energy",
      "q_multipurpose", "q_textclass", "q_imgclass", "q_textgen", "q_imggen", "q_task_spread")
