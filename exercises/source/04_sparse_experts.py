@@ -25,7 +25,8 @@
 # - `hint("...")` gives a hint. Ask again for a stronger one.
 # - Some points are given by checks that you do not see. They use other numbers, so write the rule, not the result.
 #
-# As in the lesson: N tokens, E = `n_experts`, k = `top_k`. The numbers here are float64.
+# As in the lesson: `n_experts` and `top_k`. In formulas and shapes they are E and k, and there are N tokens. All floats
+# are float64.
 
 # %% tags=["setup"]
 import importlib.util, sys
@@ -34,6 +35,7 @@ if importlib.util.find_spec("course_lib") is None:
 
 # %%
 import math
+import operator
 import random
 
 import torch
@@ -52,7 +54,11 @@ from course_lib.selfcheck import check, grading_seed, hint, rounded
 # That is a block with the same `rest`, but with one feed-forward network of two matrices and no router. Its width is
 # such that one token uses as many parameters as in the sparse block, the router's among them (rounded down).
 #
-# *If your width is a float:* `//` divides whole numbers, and rounds down.
+# In the lesson, the first twin of the same active weights left the router out. Later ones got extra width for it. Here,
+# too, the router counts.
+#
+# *If you see* `'float' object cannot be interpreted as an integer`: `/` gives a float. `//` divides whole numbers, and
+# rounds down.
 
 # %% nbgrader={"grade_id": "ex04_sizes", "solution": true}
 def sizes(d_model, d_ff, n_experts, top_k, n_shared=0, rest=0):
@@ -65,9 +71,9 @@ def sizes(d_model, d_ff, n_experts, top_k, n_shared=0, rest=0):
     ### END SOLUTION
 
 # %% nbgrader={"grade_id": "ex04_sizes_shown", "grade": true, "points": 1}
-rounded(layer=[int(n) for n in sizes(64, 128, 16, 2)],
-        block=[int(n) for n in sizes(64, 128, 16, 2, n_shared=1, rest=16_384)],
-        tiny=[int(n) for n in sizes(64, 4, 10, 1)])
+rounded(layer=[operator.index(n) for n in sizes(64, 128, 16, 2)],
+        block=[operator.index(n) for n in sizes(64, 128, 16, 2, n_shared=1, rest=16_384)],
+        tiny=[operator.index(n) for n in sizes(64, 4, 11, 1)])
 
 # %% [markdown] tags=["hints"]
 # - To choose among the experts, a token needs a score for *each* of them. How much of the router does it use?
@@ -81,8 +87,8 @@ check("ex04_sizes_shown")
 
 # %% nbgrader={"grade_id": "ex04_sizes_unseen", "grade": true, "points": 2} tags=["hidden"]
 rng = random.Random(grading_seed(401))
-rounded([[int(n) for n in sizes(rng.randint(8, 90), rng.randint(3, 200), rng.randint(9, 64), rng.randint(1, 8),
-                                shared, rng.randint(100, 9999))] for shared in (0, 1, 2)])
+rounded([[operator.index(n) for n in sizes(rng.randint(8, 90), rng.randint(3, 200), rng.randrange(9, 64, 2),
+                                           rng.randint(1, 8), shared, rng.randint(100, 9999))] for shared in (0, 1, 2)])
 
 # %% [markdown] tags=["hints"]
 # - Try a block with tiny experts: there the router is not small. And one with a shared expert and a `rest`.
@@ -93,6 +99,9 @@ rounded([[int(n) for n in sizes(rng.randint(8, 90), rng.randint(3, 200), rng.ran
 # The router gives each token a logit for each expert. The softmax over the experts turns a token's logits into
 # probabilities. The `top_k` experts with the largest probabilities are chosen, best first. Their weights are their
 # probabilities, divided by their sum, so that the weights of each token add up to 1.
+#
+# With `top_k` 1 that makes each weight exactly 1. (`SparseMoE` of the lesson does not divide there: the router learns from
+# that one weight. Here we always divide.)
 #
 # *If you see* `The size of tensor a must match`: `sum(-1, keepdim=True)` keeps the shape `[N, 1]`, which divides
 # `[N, k]`.
@@ -134,8 +143,8 @@ rounded(*answers)
 # %% [markdown]
 # ## Only the chosen ones work
 #
-# `networks` is a list of E functions. Each takes some tokens, float64 `[n, d]`, and gives their answers, `[n, d]`. The
-# output for a token is the sum of its chosen experts' answers, each times its weight.
+# `networks` is a list of E functions. Each takes some tokens, a float64 tensor `[n, d]`, and gives their answers, a tensor
+# `[n, d]`. The output for a token is the sum of its chosen experts' answers, each times its weight.
 #
 # A network may only see the tokens that chose it: the check counts their rows, and a network that nobody chose
 # answers with `nan`. (To compute all and multiply by 0 saves nothing, and 0 times `nan` is `nan`.)
@@ -160,7 +169,7 @@ rows = []
 def network(scale, shift):
     def answer(some):
         rows.append(some.reshape(-1, 2).shape[0])
-        return scale * some + shift
+        return some @ (scale * torch.eye(2, dtype=torch.float64)) + shift
     return answer
 
 networks = [network(1.0, 0.0), network(10.0, 1.0), network(math.nan, 0.0), network(-2.0, 3.0)]
