@@ -126,7 +126,7 @@ def test_its_claims_are_those_of_the_card(lesson):
 
 def test_every_joule_of_this_machine_has_a_label(lesson):
     """A joule in an output stands with its label, or with a source, in the same line or table."""
-    words = re.compile(r"measured|sampled|modelled|assumed|no joules|published|guess|lamp|1 k?M?Wh")
+    words = re.compile(r"measured|sampled|modelled|assumed|no joules|published|guess|lamp|1 k?M?Wh|^source: ", re.MULTILINE)
     for cell in code(lesson):
         for output in cell.outputs:
             text = output.get("text") or output.get("data", {}).get("text/plain", "")
