@@ -26,6 +26,7 @@ from pathlib import Path
 sys.modules.setdefault("rfc3987_syntax", None)  # two seconds of nbformat's import, of no use here
 
 from data import graders
+from data.marks import replace_between
 
 from course_lib.classroom import CourseError, release
 from course_lib.setup import machine
@@ -33,7 +34,6 @@ from course_lib.stats import ratio_interval
 from course_lib.tables import Table
 
 ROOT = Path(__file__).resolve().parents[1]
-START, END = "<!-- grading -->", "<!-- /grading -->"
 PACKAGES = ("torch", "nbval", "pytest", "nbclient", "ipykernel", "jupyter_client", "jsonschema")
 
 
@@ -187,15 +187,6 @@ def report(rows, options, load):
     return table, "\n\n".join(filter(None, [table._repr_markdown_(), about, apart]))
 
 
-def replace_between(file, text):
-    """Put `text` between the two marks of a file."""
-    before, begun, rest = file.read_text(encoding="utf-8").partition(START)
-    _, ended, after = rest.partition(END)
-    if not (begun and ended):
-        sys.exit(f"{file.name} needs the lines {START} and {END}: the table goes between them")
-    file.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8", newline="\n")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=10, help="submissions that each tool grades in a round (10)")
@@ -225,7 +216,7 @@ def main():
         day = datetime.date.today().isoformat()
         (ROOT / "benchmarks" / "results" / f"grading-{day}.md").write_text(
             f"# Submissions per minute, {day}\n\n{text}\n", encoding="utf-8")
-        replace_between(ROOT / "benchmarks" / "README.md", text)
+        replace_between(ROOT / "benchmarks" / "README.md", "grading", text)
     return 1 if any(row.problem or row.surprises for row in rows if row.grader is rows[0].grader) else 0
 
 

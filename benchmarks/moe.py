@@ -26,6 +26,7 @@ import psutil
 import torch
 from data import layers
 from data.layers import PEERS, Cell, twin
+from data.marks import replace_between
 
 from course_lib import plots
 from course_lib.setup import machine, seed_everything
@@ -33,7 +34,6 @@ from course_lib.stats import ratio_interval
 from course_lib.tables import Table
 
 ROOT = Path(__file__).resolve().parents[1]
-START, END = "<!-- moe -->", "<!-- /moe -->"
 PACKAGES = ("torch", "transformers", "mixture-of-experts", "st-moe-pytorch")
 F, FB = "forward", "forward+backward"
 CORE = ("dense", "ours", "floor")
@@ -495,22 +495,13 @@ def peak():
     return f" Peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GB."
 
 
-def replace_between(file, text):
-    """Put `text` between the two marks of a file."""
-    before, begun, rest = file.read_text(encoding="utf-8").partition(START)
-    _, ended, after = rest.partition(END)
-    if not (begun and ended):
-        sys.exit(f"{file.name} needs the lines {START} and {END}: the table goes between them")
-    file.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8", newline="\n")
-
-
 def record(folder, drawn, words, short, long):
     """Write the picture (PNG bytes and its words), the short text for README.md and the long one for results/."""
     name = f"moe-{datetime.date.today().isoformat()}"
     (folder / "results" / f"{name}.png").write_bytes(drawn)
     (folder / "results" / f"{name}.md").write_text(
         f"# Sparse experts, {name[4:]}\n\n![{words}]({name}.png)\n\n{long}\n", encoding="utf-8")
-    replace_between(folder / "README.md", f"![{words}](results/{name}.png)\n\n{short}\n\n"
+    replace_between(folder / "README.md", "moe", f"![{words}](results/{name}.png)\n\n{short}\n\n"
                     f"Every cell: [results/{name}.md](results/{name}.md).")
 
 

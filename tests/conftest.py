@@ -62,3 +62,16 @@ def clock(monkeypatch):
     made = fakes.Clock()
     made.install(monkeypatch)
     return made
+
+
+@pytest.fixture
+def one_thread():
+    """One seed, and one thread: on a busy machine threads that wait for each other cost more than they help."""
+    import torch
+
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        torch.set_num_threads(1)
+        yield
+    torch.set_num_threads(threads)

@@ -155,13 +155,13 @@ def test_it_runs_and_reports(bench, monkeypatch, capsys):
 def test_the_record_replaces_only_what_stands_between_the_marks(bench, tmp_path):
     readme, results = tmp_path / "README.md", tmp_path / "results"
     results.mkdir()
-    readme.write_text(f"above\n{bench.START}\nold\n{bench.END}\nbelow\n", encoding="utf-8")
+    readme.write_text("above\n<!-- moe -->\nold\n<!-- /moe -->\nbelow\n", encoding="utf-8")
     for short in ("first", "second"):
         bench.record(tmp_path, b"picture", "what it shows", short, "all of it")
     text, names = readme.read_text(encoding="utf-8"), sorted(f.name for f in results.iterdir())
     assert [Path(name).suffix for name in names] == [".md", ".png"] and "all of it" in (results / names[0]).read_text()
-    assert text.startswith(f"above\n{bench.START}\n![what it shows](results/{names[1]})\n\nsecond\n")
-    assert text.endswith(f"{bench.END}\nbelow\n") and "old" not in text and "first" not in text
+    assert text.startswith(f"above\n<!-- moe -->\n![what it shows](results/{names[1]})\n\nsecond\n")
+    assert text.endswith("<!-- /moe -->\nbelow\n") and "old" not in text and "first" not in text
     readme.write_text("no marks", encoding="utf-8")
     with pytest.raises(SystemExit, match="<!-- moe -->"):
-        bench.replace_between(readme, "third")
+        bench.record(tmp_path, b"picture", "what it shows", "third", "all of it")

@@ -72,11 +72,11 @@ def test_the_table_keeps_tools_that_failed_and_says_what_differs(bench):
 
 def test_the_record_replaces_only_what_stands_between_the_marks(bench, tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text(f"above\n{bench.START}\nold\n{bench.END}\nbelow\n", encoding="utf-8")
+    readme.write_text("above\n<!-- grading -->\nold\n<!-- /grading -->\nbelow\n", encoding="utf-8")
     for text in ("first", "second"):
-        bench.replace_between(readme, text)
-    assert readme.read_text(encoding="utf-8") == f"above\n{bench.START}\nsecond\n{bench.END}\nbelow\n"
+        bench.replace_between(readme, "grading", text)
+    assert readme.read_text(encoding="utf-8") == "above\n<!-- grading -->\nsecond\n<!-- /grading -->\nbelow\n"
     readme.write_text("no marks", encoding="utf-8")
     with pytest.raises(SystemExit, match="<!-- grading -->"):
-        bench.replace_between(readme, "third")
+        bench.replace_between(readme, "grading", "third")
     assert readme.read_text(encoding="utf-8") == "no marks"

@@ -17,16 +17,7 @@ from course_lib.data import corpus
 from course_lib.models import ByteTransformer, ByteWindowLM, DigitsMLP, pretrained
 from course_lib.moe import SparseMoE
 
-
-@pytest.fixture(autouse=True)
-def same_start():
-    """One seed, and one thread: on a busy machine threads that wait for each other cost more than they help."""
-    threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        torch.set_num_threads(1)
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("hidden", [(), (64,), [32, 16]])

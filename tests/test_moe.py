@@ -23,6 +23,7 @@ from course_lib.moe import (
     routing_table,
 )
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 N, D, H, E = 24, 16, 8, 6
 RUNNERS = ["loop", "grouped"] if hasattr(F, "grouped_mm") else ["loop"]
 OPTIONS = {
@@ -34,17 +35,6 @@ OPTIONS = {
 }
 each_runner = pytest.mark.parametrize("runner", RUNNERS)
 each_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-
-
-@pytest.fixture(autouse=True)
-def same_start():
-    """One seed, and one thread: on a busy machine threads that wait for each other cost more than they help."""
-    threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        torch.set_num_threads(1)
-        yield
-    torch.set_num_threads(threads)
 
 
 def layer(runner=None, d_model=D, d_ff=H, n_experts=E, **options):

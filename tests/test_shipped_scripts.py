@@ -1,0 +1,73 @@
+"""The scripts that make what the course ships still run, and write rows of the form that the lessons read."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from course_lib.models import ByteTransformer
+from course_lib.tables import shipped
+
+FOLDER = Path(__file__).parents[1] / "benchmarks" / "shipped"
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def script(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(FOLDER)
+
+    def load(name):
+        sys.modules.pop("record", None)
+        monkeypatch.setattr(importlib.import_module("record"), "FOLDER", tmp_path)
+        return importlib.import_module(name)
+
+    yield load
+    for name in ("record", "regimes", "byte_experts", "byte_transformer"):
+        sys.modules.pop(name, None)
+
+
+def run(module, monkeypatch, *args):
+    monkeypatch.setattr(sys, "argv", [module.__file__, *map(str, args)])
+    module.main()
+
+
+def keys(rows):
+    return {row["kind"]: set(row) for row in rows}
+
+
+def test_the_regimes(script, monkeypatch, tmp_path):
+    regimes = script("regimes")
+    monkeypatch.setattr(regimes, "STEPS", 2)
+    run(regimes, monkeypatch, "--seeds", 1)
+    made = json.loads((tmp_path / "04_regimes.json").read_text())
+    assert keys(made["rows"]) == keys(shipped("04_regimes").rows)
+    assert made["command"] == "python benchmarks/shipped/regimes.py" and "torch" in made["made"]
+
+
+def test_the_byte_models(script):
+    byte_experts = script("byte_experts")
+    wanted = keys(shipped("04_byte_lm").rows)
+    assert set(byte_experts.KINDS) == set(wanted)
+    for kind in byte_experts.KINDS:
+        trained = byte_experts.Run(kind, seed=0)
+        trained.advance(1)
+        assert trained.done == 1
+        assert {"kind", "seed", "steps", "cpu_seconds", *trained.result(n=64)} == wanted[kind]
+    # In a step, both cost the same number of multiplications: the router is in the dense width.
+    sparse, dense = byte_experts.experts().blocks[0], byte_experts.KINDS["dense, same active"][0]().blocks[0]
+    weights = sum(p.numel() for p in dense.parameters() if p.ndim == 2)
+    assert weights == sparse.active_parameters()
+
+
+def test_the_checkpoint(script, monkeypatch, tmp_path):
+    run(script("byte_transformer"), monkeypatch, "--steps", 1, "--exit-steps", 1, "--batch", 1, "--to", tmp_path)
+    record = json.loads((tmp_path / "byte_transformer.json").read_text())
+    theirs = json.loads((FOLDER.parents[1] / "course_lib" / "assets" / "byte_transformer.json").read_text())
+    assert record.keys() == theirs.keys() and record["sizes"] == theirs["sizes"]
+    assert record["corpus_sha256"] == theirs["corpus_sha256"] or record["python"] != theirs["python"]
+    weights = torch.load(tmp_path / "byte_transformer.pt", weights_only=True)
+    assert {w.dtype for w in weights.values()} == {torch.float16}
+    ByteTransformer(**record["sizes"]).load_state_dict(weights)
