@@ -30,10 +30,16 @@ def spent(pid):
 
 
 def exceeded(name, cpu, peak, budget, row):
-    """What is wrong with a lesson's cost: strict in memory, generous in time. A list of sentences."""
+    """What is wrong with a lesson's cost: strict in memory, generous in time. A list of sentences.
+
+    The budget in CPU seconds is for the machine of the build, left in peace. A run of the tests may meet a slower
+    processor, or one that others keep busy, where the same work takes more CPU time: it gets twice the budget.
+    """
     said = []
-    if cpu > budget["cpu_seconds"]:
-        said.append(f"{name} used {cpu:.0f} CPU seconds, its budget is {budget['cpu_seconds']}")
+    if row and row[3] > budget["cpu_seconds"]:
+        said.append(f"{name} took {row[3]:.0f} CPU seconds to build, its budget is {budget['cpu_seconds']}")
+    if cpu > 2 * budget["cpu_seconds"]:
+        said.append(f"{name} used {cpu:.0f} CPU seconds, more than twice its budget of {budget['cpu_seconds']}")
     if peak > budget["memory_mb"]:
         said.append(f"{name} held {peak:.0f} MB, its budget is {budget['memory_mb']}")
     if row is None:
