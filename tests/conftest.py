@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import tempfile
 
 import pytest
@@ -43,6 +44,8 @@ class NoSilentSkips:
 
 
 def pytest_configure(config):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: tests of Ctrl-C would wait for ever
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(NoSilentSkips(), "no-silent-skips")
     config.pluginmanager.register(Budgets(), "budgets")
     # nbval's kernels inherit this; a test of the ledger sets its own
