@@ -199,7 +199,7 @@ class Explorer:
         look = metadata["image/png"]
         self._picture.value = (
             f'<img alt="{html.escape(alt, quote=True)}" width="{look["width"]}" '
-            f'src="data:image/png;base64,{data["image/png"]}"><p>{html.escape(alt)}</p>'
+            f'style="max-width:100%" src="data:image/png;base64,{data["image/png"]}"><p>{html.escape(alt)}</p>'
         )
         self.seconds.append(time.perf_counter() - start)
         return data, metadata
