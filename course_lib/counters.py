@@ -75,11 +75,11 @@ def _counting():  # no fused kernels inside; the random state is put back after
                       "count the model before it is quantised or compiled", stacklevel=4)
 
 
-def _run(model, example):  # on copies of the buffers, so that batch norm's averages stay as they are
+def _run(model, example, buffers=None):  # on copies of the buffers, so that batch norm's averages stay as they are
     if not isinstance(model, nn.Module) or not example:
         raise ValueError(f"counting needs a torch.nn.Module and an example batch, not "
                          f"{type(model).__name__} and {len(example)} inputs; for a function use count_flops")
-    return torch.func.functional_call(model, {k: b.clone() for k, b in model.named_buffers()}, example)
+    return torch.func.functional_call(model, buffers or {k: b.clone() for k, b in model.named_buffers()}, example)
 
 
 def _active(model, touched) -> int:
@@ -96,8 +96,20 @@ def _bytes(tensors) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
+class _Whole:  # whole numbers under names, shown as a table
+    def _table(self) -> Table:
+        names = (k.replace("_", " ").replace("flops", "FLOPs" if k != "flops" else "FLOPs, forward pass") for k in vars(self))
+        return Table(("count", "number"), list(zip(names, vars(self).values())))
+
+    def __repr__(self) -> str:
+        return str(self._table())
+
+    def _repr_html_(self) -> str:
+        return self._table()._repr_html_()
+
+
 @dataclass(frozen=True, repr=False)
-class Counts:
+class Counts(_Whole):
     """One forward pass of one example batch, in whole numbers: parameters (a tied one once), those this pass
     reads, those that train; FLOPs of the whole batch; bytes in each tensor's own number format."""
     parameters: int
@@ -107,16 +119,6 @@ class Counts:
     weight_bytes: int
     gradient_bytes: int
     buffer_bytes: int
-
-    def _table(self) -> Table:
-        return Table(("count", "number"), [(k.replace("flops", "FLOPs, forward pass").replace("_", " "), v)
-                                           for k, v in vars(self).items()])
-
-    def __repr__(self) -> str:
-        return str(self._table())
-
-    def _repr_html_(self) -> str:
-        return self._table()._repr_html_()
 
 
 def count(model: nn.Module, *example) -> Counts:
@@ -140,18 +142,69 @@ def count_flops(fn: Callable, *args, **kwargs) -> int:
     return flops.get_total_flops()
 
 
-def training_step_flops(model: nn.Module, *example) -> int:
-    """FLOPs of the forward and backward pass of one training step; model and gradients stay as they are.
-    About 3 times the forward pass: a layer needs gradients for its weights and for its input, the first layer
-    only for its weights. Loss and optimiser are no matrix products. ValueError when nothing is trainable."""
+def _step(model, example) -> tuple[int, int]:
     with _counting() as (flops, _), torch.enable_grad():
         outputs = [o for o in tree_leaves(_run(model, example)) if torch.is_tensor(o) and o.requires_grad]
-        weights = [p for p in model.parameters() if p.requires_grad]
+        forward, weights = flops.get_total_flops(), [p for p in model.parameters() if p.requires_grad]
         if not outputs or not weights:
             raise ValueError(f"{type(model).__name__} trains nothing here; set requires_grad=True on some")
         loss = sum(o.square().sum() for o in outputs)  # squares, because their gradient is a full tensor
         torch.autograd.grad(loss, weights, allow_unused=True)  # unlike backward(), it adds nothing to .grad
-    return flops.get_total_flops()
+    return forward, flops.get_total_flops() - forward
+
+
+def training_step_flops(model: nn.Module, *example) -> int:
+    """FLOPs of the forward and backward pass of one training step; model and gradients stay as they are.
+    About 3 times the forward pass when all weights train: a layer needs gradients for its weights and for its input, the
+    first layer only for its weights. Loss and optimiser are no matrix products. ValueError when nothing is trainable."""
+    return sum(_step(model, example))
+
+
+@dataclass(frozen=True, repr=False)
+class StepCounts(_Whole):
+    """One training step of one example batch, in whole numbers: FLOPs of both passes; bytes of the weights, of the
+    gradients, of what the optimiser keeps, and of the activations that the forward pass saves for the backward pass."""
+    parameters: int
+    trainable_parameters: int
+    forward_flops: int
+    backward_flops: int
+    weight_bytes: int
+    gradient_bytes: int
+    optimizer_bytes: int
+    activation_bytes: int
+
+    flops = property(lambda self: self.forward_flops + self.backward_flops)
+    memory_bytes = property(lambda self: self.weight_bytes + self.gradient_bytes + self.optimizer_bytes
+                            + self.activation_bytes)
+
+
+def count_step(model: nn.Module, *example, optimizer: str = "adam") -> StepCounts:
+    """Counts of one training step in which the weights with `requires_grad` learn; the model stays as it is. Raises
+    ValueError when nothing is trainable, and for an optimiser that is not known here."""
+    forward, backward = _step(model, example)
+    weights = list(model.parameters())
+    trained = [p for p in weights if p.requires_grad]
+    return StepCounts(sum(p.numel() for p in weights), sum(p.numel() for p in trained), forward, backward, _bytes(weights),
+                      _bytes(trained), optimizer_bytes(model, optimizer), activation_bytes(model, *example))
+
+
+def activation_bytes(model: nn.Module, *example) -> int:
+    """Bytes that the forward pass `model(*example)` keeps for the backward pass, parameters and buffers apart, the batch
+    itself included where a weight's gradient needs it. With PyTorch's own kernels: a fused attention keeps no scores."""
+    buffers = {k: b.clone() for k, b in model.named_buffers()}
+    held = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *buffers.values())}
+    saved, keep = {}, []
+
+    def pack(t):
+        storage = t.untyped_storage()
+        if storage.data_ptr() not in held:
+            saved[storage.data_ptr()] = storage.nbytes()
+        return t
+
+    cuda = range(torch.cuda.device_count() * torch.cuda.is_initialized())
+    with torch.random.fork_rng(devices=cuda), torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        keep.append(_run(model, example, buffers))  # alive until we have counted: a freed address would be used twice
+    return sum(saved.values())
 
 
 def training_flops(parameters: float, tokens: float) -> float:
@@ -160,6 +213,17 @@ def training_flops(parameters: float, tokens: float) -> float:
     if not (0 < parameters < inf and 0 < tokens < inf):
         raise ValueError(f"6ND needs two positive, finite numbers, not {parameters=}, {tokens=}")
     return 6 * parameters * tokens
+
+
+def fine_tuning_flops(parameters: float, trained: float, tokens: float) -> float:
+    """(4N + 2T)D, FLOPs to train T of N parameters on D tokens. A weight W [m, n] meets each token in y = x W: 2mn FLOPs
+    forward. Backward come two products of the same size: the gradient of x, dy W^T, which the layers before need, and that
+    of W, x^T dy, which only a weight that learns needs. So a frozen weight costs 4, a trained one 6; T = N gives 6ND. An
+    adapter's weights belong to both N and T. It is a bound: layers before the first trained one cost only their forward 2.
+    Raises ValueError when a number is not positive and finite, or T is above N."""
+    if not 0 < trained <= parameters:
+        raise ValueError(f"(4N + 2T)D needs 0 < trained <= parameters, not {parameters=}, {trained=}")
+    return training_flops(parameters, tokens) * (4 * parameters + 2 * trained) / (6 * parameters)
 
 
 def optimizer_bytes(model: nn.Module, optimizer: str = "adam") -> int:

@@ -69,6 +69,43 @@ def digits(seed: int = 0) -> Digits:
     return Digits(*(Split(x[rows], y[rows]) for rows in (train, val, test)))
 
 
+_RAMP = torch.linspace(0, 1, 8)
+# What a damaged scanner makes of an image [8, 8]: 0 is paper, 1 is ink.
+SHIFTS = {
+    "backlit": lambda image: (image + _RAMP).clamp(max=1),  # a shadow that deepens to the right, over ink and paper
+    "cropped": lambda image: torch.cat([image[..., :5, :], torch.zeros_like(image[..., 5:, :])], -2),  # three rows lost
+    "faded": lambda image: 0.4 + 0.3 * image,  # pale ink on grey paper
+    "rotated": lambda image: torch.rot90(image, 1, (-2, -1)),  # a quarter turn to the left
+}
+
+
+def shifted(split: Split, shift: str) -> Split:
+    """The same digits from another scanner: "backlit", "cropped", "faded" or "rotated". Labels stay.
+    Raises ValueError for another shift, and when the rows are no images of 8 x 8 pixels."""
+    if shift not in SHIFTS:
+        raise ValueError(f"there is no shift {shift!r}; choose from {', '.join(SHIFTS)}")
+    if split.x.shape[1:] != (64,):
+        raise ValueError(f"the split has shape {list(split.x.shape)}; a shift wants images of 8 x 8 pixels as [n, 64]")
+    return Split(SHIFTS[shift](split.x.view(-1, 8, 8)).reshape(-1, 64), split.y)
+
+
+def few(split: Split, n: int, seed: int = 0) -> Split:
+    """`n` examples of `split`, drawn at random with (nearly) the same number of each class. With the same seed a smaller
+    `n` gives the first of them. Raises ValueError when there are fewer than one for each class, or more than the split
+    can give in equal shares."""
+    whole(n=n)
+    rng = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(split), generator=rng)
+    classes = split.y.unique()
+    if n < len(classes):
+        raise ValueError(f"n={n} examples cannot show {len(classes)} classes; give at least {len(classes)}")
+    one_hot = split.y[order, None] == classes
+    turn = (one_hot.cumsum(0) * one_hot).sum(1)  # the how-manieth of its class an example is, in random order
+    if n > (most := len(classes) * int(one_hot.sum(0).min())):
+        raise ValueError(f"n={n} examples in equal shares cannot be had; this split gives at most {most}")
+    return Split(split.x[rows := order[turn.argsort(stable=True)[:n]]], split.y[rows])
+
+
 @dataclass(frozen=True, repr=False)
 class Corpus:
     """Bytes of one domain: `train` and `val`, both uint8 [n], without a common text; where they come from."""

@@ -1,6 +1,11 @@
-"""The checks on sizes that every network here makes, in one sentence each."""
+"""The checks on sizes and names that every network here makes, in one sentence each."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from torch import nn
 
 
 def whole(**sizes):
@@ -17,3 +22,15 @@ def same_shapes(module, state, prefix, *_):
         if theirs is not None and theirs.shape != own.shape:
             raise ValueError(f"the saved {prefix}{name} has shape {list(theirs.shape)}, this one has {list(own.shape)}; "
                              "build the network with the sizes it was saved with")
+
+
+def linear_layers(model: nn.Module, targets: str | Iterable[str] = "*") -> dict[str, nn.Linear]:
+    """The linear layers inside `model` by name, those that match a name or pattern of `targets` ("blocks.*"). Plain ones,
+    and those with an adapter: torch's attention reads the weight of its out_proj, a subclass, without calling it.
+    Raises ValueError, listing the names there are, for a target that matches nothing."""
+    found = {n: m for n, m in model.named_modules() if n and (type(m) is nn.Linear or hasattr(m, "lora_A"))}
+    patterns = (targets,) if isinstance(targets, str) else tuple(targets)
+    if lost := [p for p in patterns or ("",) if not any(fnmatchcase(n, p) for n in found)]:
+        raise ValueError(f"no linear layer is called {' or '.join(map(repr, lost))}; this {type(model).__name__} has "
+                         f"{', '.join(found) or 'none inside'}")
+    return {n: m for n, m in found.items() if any(fnmatchcase(n, p) for p in patterns)}
