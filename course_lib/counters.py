@@ -75,11 +75,15 @@ def _counting():  # no fused kernels inside; the random state is put back after
                       "count the model before it is quantised or compiled", stacklevel=4)
 
 
-def _run(model, example, buffers=None):  # on copies of the buffers, so that batch norm's averages stay as they are
+def _copies(model, example):  # of the buffers, so that batch norm's averages stay as they are
     if not isinstance(model, nn.Module) or not example:
         raise ValueError(f"counting needs a torch.nn.Module and an example batch, not "
                          f"{type(model).__name__} and {len(example)} inputs; for a function use count_flops")
-    return torch.func.functional_call(model, buffers or {k: b.clone() for k, b in model.named_buffers()}, example)
+    return {k: b.clone() for k, b in model.named_buffers()}
+
+
+def _run(model, example, buffers=None):
+    return torch.func.functional_call(model, buffers or _copies(model, example), example)
 
 
 def _active(model, touched) -> int:
@@ -191,15 +195,15 @@ def count_step(model: nn.Module, *example, optimizer: str = "adam") -> StepCount
 def activation_bytes(model: nn.Module, *example) -> int:
     """Bytes that the forward pass `model(*example)` keeps for the backward pass, parameters and buffers apart, the batch
     itself included where a weight's gradient needs it. With PyTorch's own kernels: a fused attention keeps no scores."""
-    buffers = {k: b.clone() for k, b in model.named_buffers()}
-    held = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *buffers.values())}
+    buffers = _copies(model, example)
+    held = {t.untyped_storage()._cdata for t in (*model.parameters(), *buffers.values())}
     saved, keep = {}, []
 
     def pack(t):
         storage = t.untyped_storage()
-        if storage.data_ptr() not in held:
-            saved[storage.data_ptr()] = storage.nbytes()
-        return t
+        if storage._cdata not in held:  # the storage itself, not its address: on the meta device that is always 0
+            saved[storage._cdata] = storage.nbytes()
+        return t.detach()  # an output that saves itself would keep its own graph alive for ever
 
     cuda = range(torch.cuda.device_count() * torch.cuda.is_initialized())
     with torch.random.fork_rng(devices=cuda), torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):

@@ -5,33 +5,17 @@ source, so the table comes from the code that learners read. Beside the network 
 fixed depth that were trained for their last exit alone.
 """
 
-import ast
 import time
-from pathlib import Path
 
 import record
 import torch
-from torch.nn import functional as F
 
-from course_lib.counters import count
 from course_lib.data import digits
 from course_lib.models import MultiExitCNN
 from course_lib.setup import seed_everything
 
-LESSON = Path(__file__).parents[2] / "notebooks" / "source" / "03_cost_of_a_query.py"
 NAMES = {"noisy", "train_exits", "mixture", "all_answers", "margin", "largest", "leaves_at", "outcome", "calibrate",
          "exit_costs", "LEVELS"}
-
-
-def recipe():
-    """The lesson's functions by name, and its noise levels."""
-    tree, found = ast.parse(LESSON.read_text(encoding="utf-8")), {"torch": torch, "F": F, "count": count}
-    nodes = [n for n in tree.body if getattr(n, "name", "") in NAMES
-             or isinstance(n, ast.Assign) and getattr(n.targets[0], "id", "") in NAMES]
-    exec(compile(ast.Module(nodes, []), str(LESSON), "exec"), found)  # noqa: S102 - the course's own cells
-    if missing := NAMES - found.keys():
-        raise ValueError(f"lesson 03 no longer defines {', '.join(sorted(missing))}; name its new functions here")
-    return found
 
 
 class Alone(MultiExitCNN):
@@ -74,5 +58,5 @@ def one_seed(seed, r):
 
 
 if __name__ == "__main__":
-    r = recipe()
+    r = record.recipe("03_cost_of_a_query", NAMES)
     record.write("03_early_exit", [one_seed(seed, r) for seed in range(5)], "python benchmarks/shipped/early_exit.py")
