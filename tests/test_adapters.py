@@ -98,8 +98,9 @@ def test_every_rate_is_the_best_on_validation_images_and_the_runs_used_it(runs):
     rates = {(r["task"], r["method"]): r for r in shipped("05_adapters").rows if r["kind"] == "rate"}
     for (task, method, _), row in runs.items():
         scores = rates[task, method]["validation"]
-        assert row["rate"] == rates[task, method]["rate"] and len(scores) == 6
-        assert scores[f"{row['rate']:g}"] == max(scores.values())
+        assert row["rate"] == rates[task, method]["rate"] and len(scores) == 7
+        best = [rate for rate, score in scores.items() if score == max(scores.values())]
+        assert f"{row['rate']:g}" == best[(len(best) - 1) // 2]
 
 
 def test_the_numbers_that_learn_are_those_of_the_lessons_methods(script, runs):
