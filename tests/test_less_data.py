@@ -1,10 +1,8 @@
 """Lesson 06: its shipped table can still be made, and holds what the lesson reads; the lesson's own functions."""
 
-import importlib
 import json
 import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,23 +11,15 @@ import torch
 from course_lib.data import Split, digits, few
 from course_lib.tables import shipped
 
-FOLDER = Path(__file__).parents[1] / "benchmarks" / "shipped"
 NAMES = {"power_law", "labels_for", "spoiled", "k_means", "at_random", "in_turn", "labels_needed", "only", "corrected",
          "offices_until", "small_learner", "held_out", "learn", "work", "RULES", "TARGETS", "EPOCHS", "on_fewer", "FEWER",
-         "PASSES", "scans", "clean_images", "LABELS"}
+         "PASSES", "scans", "clean_images", "LABELS", "per_digit", "PER_CLASS"}
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def less_data(monkeypatch, tmp_path):
-    """The script, which writes into a folder of the test."""
-    monkeypatch.syspath_prepend(FOLDER)
-    for name in ("record", "less_data"):
-        sys.modules.pop(name, None)
-    monkeypatch.setattr(importlib.import_module("record"), "FOLDER", tmp_path)
-    yield importlib.import_module("less_data")
-    for name in ("record", "less_data"):
-        sys.modules.pop(name, None)
+def less_data(script):
+    return script("less_data")
 
 
 @pytest.fixture
@@ -59,10 +49,12 @@ def test_the_script_writes_the_rows_that_are_shipped(less_data, monkeypatch, tmp
     for seed in seeds:
         assert groups(theirs.rows, seed) == groups(made["rows"], 0)
     # what trains no network does not depend on --epochs, and comes out as it was shipped
-    for kind, right in (("choice", "accuracy"), ("pool", "accuracy"), ("specialist", "ten")):
+    for kind, right in (("choice", "accuracy"), ("pool", "accuracy"), ("specialist", "ten"), ("specialist", "pairs"),
+                        ("specialist", "ten_on_pairs")):
         ours, known = ([row for row in rows if row["kind"] == kind and row["seed"] == 0 and row.get("method") in
                         (None, "at random", "equal shares", "k-means")] for rows in (made["rows"], theirs.rows))
-        assert [row[right] for row in ours] == pytest.approx([row[right] for row in known], abs=0.03), kind
+        ours, known = (np.array([row[right] for row in found]) for found in (ours, known))
+        assert ours == pytest.approx(known, abs=0.03), (kind, right)
 
 
 def test_dry_writes_nothing(less_data, monkeypatch, tmp_path):
@@ -127,6 +119,22 @@ def test_labels_needed_reads_between_the_points(lesson):
     assert needed(0.9, (10, 40), [0.5, 0.8]) is None and needed(0.5, (10, 40), [0.5, 0.8]) is None
     assert needed(0.7, (10, 20, 40), [0.5, 0.7, 0.6]) == pytest.approx(20)  # the first time, though it falls again
     assert needed(0.7, (10, 20, 40), [0.5, 0.3, 0.9]) == pytest.approx(20 * 2 ** (2 / 3))  # not before it has fallen
+
+
+def test_labels_for_each_digit_have_an_answer_at_both_ends(lesson):
+    needed, sizes = lesson["per_digit"], lesson["PER_CLASS"]
+    assert needed(np.full(len(sizes), 0.9)) == sizes[0]
+    assert needed(np.full(len(sizes), 0.8)) == np.inf and needed(np.full(len(sizes), 0.8), 0.7) == sizes[0]
+    assert sizes[0] < needed(np.linspace(0.5, 1, len(sizes))) < sizes[-1]
+
+
+def test_all_ten_are_judged_on_a_pair_with_all_their_answers(less_data, lesson):
+    lesson |= {"PAIRS": [(1, 8)], "PER_CLASS": (8,)}
+    row = next(less_data.specialists(digits(0), 0, lesson))
+    exam = lesson["only"](lesson["held_out"](digits(0)), (1, 8))
+    answers = lesson["small_learner"](few(digits(0).train, 80, 0)).predict(exam.x)
+    assert not set(answers) <= {1, 8}  # it may name any of the ten
+    assert row["ten_on_pairs"] == [pytest.approx(np.mean(answers == exam.y.numpy()), abs=1e-4)]
 
 
 def test_correcting_for_chance(lesson):

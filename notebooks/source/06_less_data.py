@@ -28,7 +28,7 @@
 # - draw a learning curve with its spread, say what the next doubling of the labels buys, and where such a forecast ends;
 # - choose which examples to label without having labels, and count what the choice saves and what it does not;
 # - compare a specialist with a generalist so that having fewer classes is not taken for frugality;
-# - stop a training at a target, and say what the last points cost and what half the data saves;
+# - stop a training at a target, and say what the last percentage points cost and what half the data saves;
 # - count what a base model saw before your task, and say for how many tasks that is worth it.
 #
 # **You need** about 45 minutes, at most 60 seconds of computing and 1,000 MB of memory. No GPU, no download.
@@ -88,9 +88,12 @@ claim("B24").card()
 #
 # Our first learner is no network but a *support vector machine*. It keeps those examples that lie near the border of two
 # classes, and compares every new image with them. It learns in milliseconds. So we can train it again and again, with
-# five random splits of the data, and see how much luck there is. With few labels it is also hard to beat.
+# five random splits of the data, and see how much luck there is. With few labels it is also hard to beat. A *reader* is any
+# trained learner.
 #
-# It has one setting that matters, `C`. We choose it by cross-validation on training images alone.
+# It has two settings that matter. `gamma` says how near two images must be to count as alike: there we keep the rule of
+# scikit-learn. `C` says how hard the learner tries to get every example right. We choose it by cross-validation on training
+# images: it learns from four fifths of them and is asked about the last fifth, in turns.
 
 # %%
 SEEDS = range(5)
@@ -100,8 +103,10 @@ some = few(data[0].train, 200)
 {C: f"{cross_val_score(SVC(C=C), some.x, some.y, cv=5).mean():.1%}" for C in (1, 10, 100)}
 
 # %% [markdown]
-# Ten is the smallest of the good ones, and from here on it stays. Nothing more is chosen in the first three parts. So the
-# validation images and the test images may judge together.
+# Ten is the smallest of the good ones, and from here on it stays. No other setting is chosen in the first three parts. So
+# the validation images and the test images may judge together: they are our *exam*. Two things are not quite clean. `C` was
+# chosen on training images of the first split, and in the other splits some of these are in the exam. And in part three two
+# pairs of digits are picked after looking.
 
 # %%
 def small_learner(split):
@@ -138,7 +143,7 @@ def errors_of(found, labels):
 
 truth = [h.y for h in held]
 known = readers(SIZES[:6])
-errors = errors_of(known, truth)
+six_errors = errors_of(known, truth)
 
 # %%
 def low_to_high(values, digits=1):
@@ -146,7 +151,7 @@ def low_to_high(values, digits=1):
 
 
 Table(["labels", "wrong (%)", "lowest to highest of five"],
-      [(n, f"{100 * e.mean():.1f}", low_to_high(e)) for n, e in zip(SIZES, errors.T)])
+      [(n, f"{100 * e.mean():.1f}", low_to_high(e)) for n, e in zip(SIZES, six_errors.T)])
 
 # %% [markdown]
 # ### Predict
@@ -174,7 +179,7 @@ def power_law(sizes, errors):
     return np.exp(height), -slope
 
 
-a, b = power_law(SIZES[:6], errors.mean(0))
+a, b = power_law(SIZES[:6], six_errors.mean(0))
 print(f"error = {a:.2f} n^-{b:.2f}; so with 640 labels {100 * a * 640**-b:.2f} % should be wrong")
 
 # %% [markdown]
@@ -182,13 +187,13 @@ print(f"error = {a:.2f} n^-{b:.2f}; so with 640 labels {100 * a * 640**-b:.2f} %
 
 # %%
 rest = readers(SIZES[6:])
-errors = np.concatenate([errors, errors_of(rest, truth)], axis=1)
-found = errors.mean(0)
+errors = np.concatenate([six_errors, errors_of(rest, truth)], axis=1)
+means = errors.mean(0)
 Table(["labels", "forecast (%)", "wrong (%)", "lowest to highest of five"],
       [(n, f"{100 * a * n**-b:.2f}", f"{100 * e.mean():.2f}", low_to_high(e, 2)) for n, e in list(zip(SIZES, errors.T))[6:]])
 
 # %%
-guess_doubling.reveal(100 * found[6] / found[5])
+guess_doubling.reveal(100 * means[6] / means[5])
 
 # %% tags=["nbval-check-output"]
 inside = [errors[:, i].min() <= a * SIZES[i] ** -b <= errors[:, i].max() for i in (6, 7)]
@@ -207,11 +212,11 @@ def labels_for(error, a, b):
 
 Table(["right", "labels", "more for this point"],
       [(f"{1 - e:.0%}", round(labels_for(e, a, b)), round(labels_for(e, a, b) - labels_for(e + 0.01, a, b)))
-       for e in (0.05, 0.04, 0.03, 0.02, 0.01)], caption="Read off the fitted curve; each label needs an image of its own")
+       for e in (0.05, 0.04, 0.03, 0.02)], caption="Read off the fitted curve; each label needs an image of its own")
 
 # %% tags=["nbval-check-output"]
-price = {e: labels_for(e, a, b) - labels_for(e + 0.01, a, b) for e in (0.05, 0.01)}
-print("the last of these points costs more than five times the first:", bool(price[0.01] > 5 * price[0.05]))
+price = {e: labels_for(e, a, b) - labels_for(e + 0.01, a, b) for e in (0.05, 0.02)}
+print("the last of these points costs more than five times the first:", bool(price[0.02] > 5 * price[0.05]))
 
 # %% [markdown]
 # ### How far does the line go?
@@ -237,8 +242,8 @@ print(f"network: error = {a_net:.2f} n^-{b_net:.2f}; half the errors for {2 ** (
 print("the small learner needs fewer labels to halve its errors:", bool(b > b_net))
 
 # %% [markdown]
-# With ten labels the two are equally bad. With a thousand the network makes about twice the errors. To choose the learner
-# is to choose the price of every later point.
+# With ten labels the two are equally bad. With a thousand the network makes about twice the errors. Nothing was chosen for
+# the network, so it might do better. To choose the learner is to choose the price of every later point.
 #
 # Second, a line on logarithmic axes never ends, and errors do. We make an end on purpose: we spoil **the exam**. One in
 # twenty of the held-out labels is replaced by a wrong one, as happens where people label in a hurry. The learners are the
@@ -290,13 +295,29 @@ plots.show(curve_figure(), alt="Wrong answers against labels, both axes logarith
 # %% [markdown]
 # With the spoiled exam six points lie passably on a line, and the line is wrong. Even a perfect reader gets one in twenty
 # "wrong" there. Real data have such a floor too, at a height that nobody knows: slips in the labels, and digits on which
-# people disagree. So we read a curve one doubling ahead, perhaps two. We never read off what a million labels would give.
+# people disagree. Could we have seen it coming? Here is the share of the errors that each doubling left, among the six points
+# of the line.
+
+# %%
+left = {name: e.mean(0)[1:6] / e.mean(0)[:5] for name, e in (("clean", errors), ("spoiled", bad_exam))}
+Table(["exam", *(f"{n} to {2 * n}" for n in SIZES[:5])], [(name, *(f"{x:.2f}" for x in e)) for name, e in left.items()],
+      caption="Share of the errors that a doubling of the labels left, means of five seeds")
+
+# %% tags=["nbval-check-output"]
+for name, e in left.items():
+    print(f"{name} exam: the last two doublings left more than the mean of the first three:", bool(min(e[3:]) > e[:3].mean()))
+
+# %% [markdown]
+# The warning stood in the points: on the spoiled exam the last doublings left a larger share than those before. Before you
+# trust a line, see whether the last shares grow. If they do not, read one doubling ahead, perhaps two. Never read off what
+# a million labels would give.
 #
 # ## Part two: which ones?
 #
-# So far chance chose the images. Could we choose better **before** anybody has labelled anything? An image that resembles
-# twenty others teaches little. *k-means* finds groups: it puts `n` centres among the images so that each image is near
-# one. It looks at pixels only. Then we ask for the label of one image in each group, the one nearest to the centre.
+# So far the images were drawn at random within each digit. Could we choose better **before** anybody has labelled
+# anything? An image that resembles twenty others teaches little. *k-means* finds groups: it puts `n` centres among the
+# images so that each image is near one. It looks at pixels only. Then we ask for the label of one image in each group,
+# the one nearest to the centre.
 
 # %%
 def k_means(x, n, seed):
@@ -312,8 +333,8 @@ def at_random(x, n, seed):
 # %% [markdown]
 # Note what changed: `at_random` does not take equal shares. That needs the labels, and we have none yet.
 #
-# Others rank examples by difficulty. A few small networks learn from **all** labels for a short while. Then we ask how far
-# each answer is still from the truth. (The measure is that of Paul and others, <https://arxiv.org/abs/2107.07075>.)
+# Others rank examples by difficulty. A few small networks learn from **all** labels for a short while. Then we see how far
+# each answer still is from the truth. (The measure is that of Paul and others, <https://arxiv.org/abs/2107.07075>.)
 
 # %%
 def difficulty(split, seed, networks=3, epochs=3):
@@ -359,9 +380,9 @@ def picks_figure():
     return fig
 
 # %%
-plots.show(picks_figure(), alt="Three rows of twenty handwritten digits. Chosen at random, some digits come often and some once. "
-           "k-means shows every digit in clear and different hands. Hardest first shows digits that are bent, crossed or "
-           "badly written.")
+plots.show(picks_figure(), alt="Three rows of twenty handwritten digits. Chosen at random, some digits come often and some "
+           "rarely or never. k-means shows all or nearly all digits, mostly clear, in different hands. Hardest first shows "
+           "digits that are bent, crossed or badly written.")
 
 # %%
 names = {name: len(train_0.y[chosen].unique()) for name, chosen in picks.items()}
@@ -374,7 +395,7 @@ Table(["chosen", "digits that occur", "right"], [(name, names[name], f"{right:.0
 
 # %%
 guess_random = predict(
-    "06-k-means", "k-means chooses 100 images to label. How many labels does chance need to read as well?",
+    "06-k-means", "k-means chooses 100 images to label. How many labels chosen at random teach as much?",
     low=50, high=1000, guess=110, step=10, unit="labels",
 )
 guess_random
@@ -382,21 +403,22 @@ guess_random
 # %% [markdown]
 # ### Measure
 #
-# Five seeds, from the table. Beside the three there are *easiest first*, and random labels in *equal shares*, as in part
-# one. A sixth method is the honest form of hardest first: it starts with twenty labels, from k-means. Then it trains, and
-# buys the labels of those ten images of which the learner is *least sure*. And so on.
+# Five seeds, from the table. Beside the three there are random labels in *equal shares*, as in part one. A fifth method is
+# the honest form of hardest first: it starts with twenty labels, from k-means. Then it trains, and buys the labels of those
+# ten images of which the learner is *least sure*. And so on.
 
 # %%
 BUDGETS = (20, 50, 100, 200, 400)
-CHOICES = {"without labels": ("k-means", "least sure next", "at random"),
-           "with all labels known": ("equal shares", "easiest first", "hardest first")}
+CHOICES = {"buying labels only as they go": ("at random", "k-means", "least sure next"),
+           "with all labels known": ("equal shares", "hardest first")}
+LOOK = {method: plots.series(i) for i, method in enumerate(m for methods in CHOICES.values() for m in methods)}
 
 
 def five(method, labels):
     return np.array([r["accuracy"] for r in rows("choice", method=method, labels=labels)])
 
 
-chosen = {m: np.array([five(m, n) for n in BUDGETS]) for kind in CHOICES.values() for m in kind}
+chosen = {m: np.array([five(m, n) for n in BUDGETS]) for m in LOOK}
 
 # %% tags=["nbval-check-output"]
 print(Table(["chosen", *(f"{n} labels" for n in BUDGETS)],
@@ -418,26 +440,27 @@ def choice_figure():
     fig, axes = plots.figure("Which choice makes the most of few labels?", "labels", "wrong answers (%)", panels=2,
                              shared_y=True, width=8.2, height=4.1)
     for ax, (kind, methods) in zip(axes, CHOICES.items()):
-        wrong = {m: 100 - 100 * chosen[m] for m in methods}
-        plots.lines(ax, BUDGETS, {m: w.mean(1) for m, w in wrong.items()},
-                    spread={m: (w.min(1), w.max(1)) for m, w in wrong.items()})
+        for m in dict.fromkeys(("at random", *methods)):
+            wrong = 100 - 100 * chosen[m]
+            mean = wrong.mean(1)
+            ax.errorbar(BUDGETS, mean, [mean - wrong.min(1), wrong.max(1) - mean], capsize=3, label=m, **LOOK[m])
         ax.set_title(kind, fontsize=10)
         both_logarithmic(ax)
         ax.legend(loc="lower left", fontsize=9)
     return fig
 
 # %% course={"picture": "images/06_which_labels.png"}
-plots.show(choice_figure(), alt="Two panels of wrong answers against labels, both axes logarithmic; lower is better. Left, without "
-           "labels: k-means is lowest at first, least sure next is lowest from a hundred labels on, and chance is highest with "
-           "wide bars. Right, with all labels known: hardest first starts far above the others and comes close to equal "
-           "shares at four hundred; easiest first starts low and is highest at the end. Bars show the lowest and highest of "
-           "five seeds.")
+plots.show(choice_figure(), alt="Two panels of wrong answers against labels, both axes logarithmic; lower is better. Left, buying "
+           "labels only as they go: up to fifty labels k-means is lowest, then least sure next is, and at four hundred the two "
+           "meet; at random is highest, with wide bars at first. Right, with all labels known, beside at random: equal shares "
+           "is lower than at random with few labels and like it later; hardest first starts far above both and is still a "
+           "little above them at four hundred. Bars show the lowest and highest of five seeds.")
 
 # %% [markdown]
 # ### Compare
 #
-# How many labels does chance need for the same accuracy? We read that off its curve, between two points on a straight
-# line over the logarithm of the labels.
+# How many labels chosen at random teach as much? We read that off their curve, between two points on a straight line over
+# the logarithm of the labels. Beside it stands the same for random labels in equal shares.
 
 # %% tags=["nbval-check-output"]
 def labels_needed(level, sizes, curve):
@@ -449,23 +472,41 @@ def labels_needed(level, sizes, curve):
     return float(np.exp(np.interp(level, curve[ends], np.log(sizes[ends]))))
 
 
-same = {n: labels_needed(chosen["k-means"][i].mean(), BUDGETS, chosen["at random"].mean(1)) for i, n in enumerate(BUDGETS)}
-for n in BUDGETS[:3]:
-    print(f"{n:3d} labels chosen by k-means are worth {same[n]:.0f} at random")
+def worth(labels, rival, seeds=slice(None)):
+    """Labels of the rival that teach as much as these labels chosen by k-means, on the mean of these seeds."""
+    level = chosen["k-means"][BUDGETS.index(labels), seeds].mean()
+    return labels_needed(level, BUDGETS, chosen[rival][:, seeds].mean(1))
+
+
+def said(need):
+    return "outside the table" if need is None else f"{need:.0f}"
+
+
+print(Table(["by k-means", "at random", "in equal shares"],
+            [(n, said(worth(n, "at random")), said(worth(n, "equal shares"))) for n in BUDGETS[:3]],
+            caption="Labels that teach as much; read between the points, means of five seeds"))
+for rival in ("at random", "equal shares"):
+    each = [worth(100, rival, [seed]) for seed in SEEDS]
+    inside = [need for need in each if need is not None]
+    print(f"100 by k-means, seed by seed, {rival}: {said(min(inside))} to {said(max(inside))}"
+          + f", and {len(each) - len(inside)} outside the table" * (len(inside) < len(each)))
 print(f"hardest first: {chosen['hardest first'][2].mean():.0%} right with 100 labels, "
       f"{chosen['hardest first'][4].mean():.0%} with 400")
 
 # %%
-guess_random.reveal(same[100])
+guess_random.reveal(worth(100, "at random"))
 
 # %% [markdown]
-# k-means saves about half of the labels, and with few of them it is far steadier. Much of that is balance: among twenty
-# at random some digits are missing, and compared with equal shares the gain is smaller. Once there is a learner to ask, its
-# doubts choose even better.
+# k-means saves about half of the labels, and with few of them it is far steadier. With twenty labels most of that is
+# balance: at random some digits are missing, and equal shares need far fewer labels than random ones for the same. With
+# fifty or a hundred, balance explains little: equal shares need nearly as many as random labels.
+#
+# From a hundred labels on, the learner's doubts choose better still, until all are good. With fifty it doubts at the wrong
+# places.
 #
 # Hardest first fails badly with few labels: whoever has seen only odd sevens does not know a seven. With many labels it
-# comes close to the others. Easiest first is the reverse. (Sorscher and others, <https://arxiv.org/abs/2206.14486>,
-# describe the same for large networks.) So "keep the hard ones" is advice for the rich.
+# comes close to the others, and here it never paid. (Sorscher and others, <https://arxiv.org/abs/2206.14486>, found that it
+# can pay where data abound.) So "keep the hard ones" is no advice for somebody with few labels.
 #
 # What the choice saves are **labels** and the training on them. It does not save the collecting: k-means needs the images.
 # But how many more than those that get a label? We let it choose 100 from fewer.
@@ -477,8 +518,8 @@ print(Table(["images collected", "of them labelled", "right (%)"],
             caption="k-means, mean and range of five seeds"))
 
 # %% [markdown]
-# Half as many images again as labels bring more than half of the gain. So one need not collect the world in order to choose.
-# And the arithmetic of k-means?
+# Half as many images again as labels bring more than half of the gain. So one need not collect very many images in order to
+# choose. And the arithmetic of k-means?
 
 # %%
 with meter.block("k-means, 100 of all images") as block:
@@ -497,13 +538,13 @@ def between(method, labels):
 
 def budget_figure(method, labels):
     fig, ax = plots.figure("What does your budget buy?", "labels", "wrong answers (%)", height=3.6)
-    for i, m in enumerate(dict.fromkeys(("at random", method))):
-        wrong, look = 100 - 100 * chosen[m], plots.series(i)
+    for m in dict.fromkeys(("at random", method)):
+        wrong, look = 100 - 100 * chosen[m], LOOK[m]
         ax.fill_between(BUDGETS, wrong.min(1), wrong.max(1), color=look["color"], alpha=0.15)
         ax.plot(BUDGETS, wrong.mean(1), label=m, **look)
     level = between(method, labels)[0]
     need = labels_needed(level / 100, BUDGETS, chosen["at random"].mean(1))
-    ax.plot([labels, need or labels], [100 - level] * 2, color="black", linewidth=1.2)
+    ax.plot([labels, need or labels], [100 - level] * 2, color="black", linewidth=1.2, label="as good, at random")
     ax.plot([labels], [100 - level], "k*", markersize=13, label="your budget")
     both_logarithmic(ax)
     ax.legend(loc="lower left")
@@ -519,11 +560,11 @@ def budget_words(method, labels):
     need = labels_needed(mean / 100, BUDGETS, chosen["at random"].mean(1))
     if need is None:
         ends = chosen["at random"].mean(1)
-        return said + ("Chance is there with fewer labels than the table has." if mean <= 100 * ends[0]
-                       else "Chance does not get there with 400 labels.")
-    said += f"Chance needs about {need:.0f} labels for that, so the choice " + (
+        return said + ("Random labels are there with fewer than the table has." if mean <= 100 * ends[0]
+                       else "Random labels do not get there with 400.")
+    said += f"That would take about {need:.0f} random labels, so the choice " + (
         f"saves {need - labels:.0f}" if need > labels else f"wastes {labels - need:.0f}")
-    return said + ("." if method in CHOICES["without labels"] else ". (It was made with all labels known.)")
+    return said + ("." if method in CHOICES["buying labels only as they go"] else ". (It was made with all labels known.)")
 
 # %%
 explore(budget_figure, alt=budget_words, method=choice(list(chosen), "k-means", label="choice"),
@@ -546,15 +587,9 @@ def only(split, digits):
     rows = torch.isin(split.y, torch.tensor(list(digits)))
     return Split(split.x[rows], split.y[rows])
 
-
-one_split = few(data[0].train, 10 * 8)  # eight of each digit
-for name, wanted in {"0 and 1": (0, 1), "1 and 8": (1, 8), "all ten": range(10)}.items():
-    some, test = only(one_split, wanted), only(held[0], wanted)
-    print(f"{name}: {len(some):2d} labels, {small_learner(some).score(test.x, test.y):.1%} right")
-
 # %% [markdown]
-# Fewer labels, and more right answers? Careful. With two digits, who guesses is right half of the time; with ten, one in
-# ten times. So we correct for chance:
+# Careful with their accuracies. With two digits, who guesses is right half of the time; with ten, one in ten times. *Chance*
+# is the accuracy of such a guess. So we correct for chance:
 #
 # $$ \text{corrected} = \frac{\text{accuracy} - \text{chance}}{1 - \text{chance}} $$
 #
@@ -583,22 +618,35 @@ guess_hard_pair
 # ### Count and measure
 
 # %%
-found = rows("specialist")
-ten = corrected(np.array([r["ten"] for r in found]).reshape(len(SEEDS), -1), 10)
-pairs = corrected(np.array([r["pairs"] for r in found]).reshape(*ten.shape, -1), 2)  # [seeds, sizes, pairs]
-readers_of = {"all ten": (10, ten), "0 and 1": (2, pairs[..., PAIRS.index((0, 1))]),
-              "1 and 8": (2, pairs[..., PAIRS.index((1, 8))]), "mean of all pairs": (2, pairs.mean(-1))}
-needs = {name: (classes, labels_needed(0.9, PER_CLASS, by_seed.mean(0))) for name, (classes, by_seed) in readers_of.items()}
+of_all = rows("specialist")
+ten = corrected(np.array([r["ten"] for r in of_all]).reshape(len(SEEDS), -1), 10)
+pairs = corrected(np.array([r["pairs"] for r in of_all]).reshape(*ten.shape, -1), 2)  # [seeds, sizes, pairs]
+ten_on = corrected(np.array([r["ten_on_pairs"] for r in of_all]).reshape(pairs.shape), 10)  # its exam: these two digits only
+easy, hard_pair = PAIRS.index((0, 1)), PAIRS.index((1, 8))
+readers_of = {"all ten": (10, ten), "0 and 1": (2, pairs[..., easy]), "1 and 8": (2, pairs[..., hard_pair]),
+              "mean of all pairs": (2, pairs.mean(-1)), "all ten, judged on 1 and 8": (10, ten_on[..., hard_pair])}
+
+
+def per_digit(curve, level=0.9):
+    """Labels for each digit until the curve is at the level: the first size if it is there at once, endless if never."""
+    return PER_CLASS[0] if curve[0] >= level else labels_needed(level, PER_CLASS, curve) or np.inf
+
+
+needs = {name: (classes, per_digit(by_seed.mean(0))) for name, (classes, by_seed) in readers_of.items()}
 
 # %% tags=["nbval-check-output"]
-lines = [(name, f"{each:.1f}", f"{classes * each:.1f}", f"{10 * needs['all ten'][1] / (classes * each):.1f}")
-         for name, (classes, each) in needs.items()]
-print(Table(["reader of", "labels for each digit", "labels", "times fewer than all ten"], lines,
+print(Table(["reader of", "labels for each digit", "labels"],
+            [(name, f"{each:.1f}", f"{classes * each:.1f}") for name, (classes, each) in needs.items()],
             caption="To reach 0.9, corrected for chance; read between the points, means of five seeds"))
-harder = [labels_needed(0.9, PER_CLASS, a) > labels_needed(0.9, PER_CLASS, b) for a, b in zip(readers_of["1 and 8"][1], ten)]
-print(f"1 and 8 need more labels for each digit than all ten: in {sum(harder)} of {len(harder)} seeds")
-print(f"mean of all pairs: {10 / 2:.0f} times for having fewer digits, and "
+print(f"mean of all pairs: {10 / 2:.0f} times fewer labels for having fewer digits, and "
       f"{needs['all ten'][1] / needs['mean of all pairs'][1]:.1f} times because most pairs are easy")
+alone_in = [per_digit(pairs[..., i].mean(0)) for i in range(len(PAIRS))]
+company = [per_digit(ten_on[..., i].mean(0)) for i in range(len(PAIRS))]
+print(f"need more labels for each digit than all ten: {sum(n > needs['all ten'][1] for n in alone_in)} of {len(PAIRS)} pairs")
+print(f"need more than all ten, judged on the same two digits: {sum(a > b for a, b in zip(alone_in, company))} of {len(PAIRS)}")
+plain = {name: by_seed * (1 - 1 / classes) + 1 / classes for name, (classes, by_seed) in readers_of.items()}
+print("for 95 % right, not corrected:", ", ".join(f"{name} {per_digit(plain[name].mean(0), 0.95):.0f}" for name in (
+    "all ten", "1 and 8")), "for each digit")
 
 # %%
 hard_share = 100 * 2 * needs["1 and 8"][1] / (10 * needs["all ten"][1])
@@ -609,26 +657,35 @@ def pairs_figure():
     fig, axes = plots.figure("Does it need less because it is a specialist?", "", "accuracy, corrected for chance", panels=2,
                              shared_y=True, width=8.2, height=4.2)
     for ax, each, label in zip(axes, (False, True), ("labels in all", "labels for each digit")):
-        ax.plot((1 if each else 2) * np.array(PER_CLASS), pairs.mean(0), color="#999999", linewidth=0.5, alpha=0.6)
+        ax.plot((1 if each else 2) * np.array(PER_CLASS), pairs.mean(0), color="#999999", linewidth=0.5, alpha=0.6,
+                label=["each of the 45 pairs"] + [None] * (len(PAIRS) - 1))
         for i, (name, (classes, by_seed)) in enumerate(readers_of.items()):
             x, y = (1 if each else classes) * np.array(PER_CLASS), by_seed.mean(0)
             ax.errorbar(x, y, [y - by_seed.min(0), by_seed.max(0) - y], capsize=2, elinewidth=0.8, label=name, **plots.series(i))
-        ax.axhline(0.9, color="black", linewidth=0.8)
+        ax.axhline(0.9, color="black", linewidth=0.8, label="the level of 0.9")
         ax.set(xscale="log", xlabel=label, ylim=(0, 1.03))
-    axes[1].legend(loc="lower right", fontsize=9)
+    axes[1].legend(loc="lower right", fontsize=8)
     return fig
 
 # %%
 plots.show(pairs_figure(), alt="Two panels of corrected accuracy against labels: forty-five pairs of digits in thin grey, "
-           "with 0 and 1, 1 and 8 and their mean marked, and the reader of all ten. Against all labels nearly all pairs lie "
-           "left of the reader of all ten. Against labels for each digit the reader of all ten lies among the pairs, and "
-           "the pair 1 and 8 lies below it. Bars show the lowest and highest of five seeds.")
+           "with 0 and 1, 1 and 8 and their mean marked, and the reader of all ten, judged on all digits and on 1 and 8 alone. "
+           "Against all labels nearly all pairs lie left of the reader of all ten. Against labels for each digit the reader "
+           "of all ten lies among the pairs; the pair 1 and 8 lies below it, close to where that reader lies when judged on "
+           "1 and 8. Bars show the lowest and highest of five seeds.")
 
 # %% [markdown]
 # On the left the specialists seem far more frugal. On the right we count labels *for each digit*, and much of the gain is
 # gone. Five times fewer labels come simply from having five times fewer digits: nobody was made cleverer. What remains is
-# that most pairs are easier to tell apart than ten digits. The pair of 1 and 8 is harder: for each digit it needs **more**
-# labels than the reader of everything, in most seeds. And look at the bars: with so few labels, luck decides much.
+# that most pairs are easier to tell apart than ten digits.
+#
+# The pair of 1 and 8 is hard. For each digit it needs more labels than the average digit in the reader of all ten. Is the
+# specialist worse, then? No: on ones and eights that reader needs as many itself. These digits are hard for everybody. (No
+# other pair needs more than the reader of all ten on the same two digits, and this one by a hair.)
+#
+# Our correction is strict with pairs, too. At 0.9 it allows five errors in a hundred with two digits, and nine with ten. At
+# equal plain accuracy the order turns round, as the last line says. And look at the bars: with so few labels, luck decides
+# much.
 #
 # So is the specialist better trained for its pair? This learner lets us look. Inside, a support vector machine for ten
 # classes *is* forty-five specialists, one for each pair, and they vote. Take out the one for 1 and 8, and compare it with
@@ -640,9 +697,9 @@ generalist = SVC(C=10, gamma=0.1, decision_function_shape="ovo").fit(some.x, som
 two = only(some, (1, 8))
 specialist = SVC(C=10, gamma=0.1).fit(two.x, two.y)
 votes = generalist.decision_function(held[0].x)  # [images, pairs]
-alone = -specialist.decision_function(held[0].x)  # for two classes scikit-learn counts the sign the other way round
+by_itself = -specialist.decision_function(held[0].x)  # for two classes scikit-learn counts the sign the other way round
 print("specialists inside the generalist:", votes.shape[1])
-print("the one for 1 and 8 answers like the specialist alone:", np.allclose(votes[:, PAIRS.index((1, 8))], alone))
+print("the one for 1 and 8 answers like the specialist alone:", np.allclose(votes[:, PAIRS.index((1, 8))], by_itself))
 
 # %% [markdown]
 # The same, image by image. Here a specialist is a generalist with the rest left away. It saves the labels of the digits
@@ -727,51 +784,61 @@ def shares(name):
 # %% tags=["nbval-check-output"]
 print(Table(["stopped", "target reached", "work (%)", "test images right (%)"],
             [(name, f"{sum(r['reached'] for r in found)} of 5" if found[0]["reached"] is not None else "-",
-              f"{np.mean(shares(name)):.0f} ({min(shares(name)):.0f} to {max(shares(name)):.0f})",
+              f"{np.mean(shares(name)):.1f} ({min(shares(name)):.1f} to {max(shares(name)):.1f})",
               f"{100 * np.mean([r['test'] for r in found]):.1f} ({low_to_high([r['test'] for r in found])})")
              for name, found in stops.items()], caption="Mean and range of five seeds; work with the validation"))
 
 # %% jupyter={"source_hidden": true}
 def stop_figure():
-    fig, ax = plots.figure("What do the last points cost?", "work (% of the whole training)", "test images right (%)")
+    fig, ax = plots.figure("What do the last percentage points cost?", "work (% of forty epochs)", "test images right (%)",
+                           height=4.2)
     for i, kind in enumerate(("on validation", "patience", "end")):
         names = [name for name in RULES if kind in name]
         x, y = ([np.array([pick(name) for name in names]) for pick in (
             shares, lambda name: [100 * r["test"] for r in stops[name]])])
-        across, up = x.mean(1), y.mean(1)
+        across, up, look = x.mean(1), y.mean(1), plots.series(i)
+        label = "stopped at a target" if i == 0 else "40 epochs" if kind == "end" else names[0]
         ax.errorbar(across, up, yerr=[up - y.min(1), y.max(1) - up], xerr=[across - x.min(1), x.max(1) - across],
-                    capsize=3, elinewidth=0.8, label="stopped at a target" if i == 0 else names[0], **plots.series(i))
+                    capsize=3, elinewidth=0.8, label=label, **look)
+        missed = [any(r["reached"] is False for r in stops[name]) for name in names]
+        if any(missed):
+            ax.plot(across[missed], up[missed], label="target missed in some seed", **look | {
+                "linestyle": "none", "markerfacecolor": "white", "markersize": 8, "zorder": 5})
         for target, *place in zip(TARGETS, across, up) if not i else ():
-            ax.annotate(f"{target:.0%}", place, (-3, 5), textcoords="offset points", ha="right", fontsize=9)
+            off = {0.97: (4, 10), 0.98: (4, 5)}.get(target, (5, -13))  # clear of the bars
+            ax.annotate(f"{target:.0%}", place, off, textcoords="offset points", fontsize=9)
     ax.set_xlim(0, 105)
     ax.legend(loc="lower right")
     return fig
 
 # %%
-plots.show(stop_figure(), alt="Test images right against work; the axis starts near 90 per cent. Targets from 90 to 98 "
-           "per cent on validation make a curve that rises steeply below a fifth of the work and slowly after it, with wide bars. Patience lies at about a third of "
-           "the work, a little below that curve. The whole training, far to the right, is the highest by half a point. Bars "
-           "show the lowest and highest of five seeds.")
+plots.show(stop_figure(), alt="Test images right against work; the axis starts near 90 per cent. Targets from 90 to 98 per cent on "
+           "validation make a curve that rises steeply below a fifth of the work and slowly after it, with wide bars; the two "
+           "highest are hollow, as some seeds missed them. Patience lies at about a third of the work, a little below that "
+           "curve. Forty epochs, far to the right, are the highest by half a percentage point. Bars show the lowest and "
+           "highest of five seeds.")
 
 # %% [markdown]
-# To stop at 95 % on validation takes about a sixth of the whole training. The other five sixths buy two points. Patience
-# stops after a third and gives up a little more than one point.
+# To stop at 95 % on validation takes about a sixth of the whole training. The other five sixths buy two percentage points.
+# Patience stops after a third and gives up a little more than one point. The whole is forty epochs because we said so: with
+# eighty, the sixth would be a twelfth. A share saved says little if nobody says of what.
 #
-# Two warnings. The range is wide: one seed meets this target after a tenth of the work, another after three times as much.
-# Who asks for too much may never stop. And a target is met partly by luck: the accuracy goes up and down, and we stop
-# the first time that it is up. On the test images the high targets are missed.
+# Three warnings. The range is wide: one seed meets this target after a tenth of the work, another after three times as much.
+# Who asks for too much may never stop: a run that missed its target counts here with all its work, so these costs are lower
+# bounds. And a target is met partly by luck: the accuracy goes up and down, and we stop the first time that it is up. On
+# the test images the high targets are missed.
 #
 # Are the last two points worth it? That depends on the use. A network that answers millions of times may earn them back
 # (lesson 02). One that is trained anew every night pays for them every night.
 #
 # ### Fewer examples
 #
-# The other way: leave images out. Half the images with as many passes is half the work, to the last FLOP. But one may also
-# use the saving to read the half twice as often.
+# The other way: leave images out. Half the images with as many passes is half the work of the training steps. But one may
+# also use the saving to read the half twice as often. Nothing validates here: each run goes on to its last pass.
 
 # %%
 FEWER = (1040, 520, 260, 130)
-PASSES = 20
+PASSES = 40
 
 
 def on_fewer(data, seed, n, rule):
@@ -781,29 +848,26 @@ def on_fewer(data, seed, n, rule):
     net = DigitsMLP((256, 256))
     return net, train(net, split, split, epochs=passes, lr=1e-3, seed=seed, progress=False), split
 
-# %%
-halves = {}
-for n in FEWER[:2]:
-    with meter.block(f"{n} images, {PASSES} passes") as block:
-        net, history, split = on_fewer(data[0], 0, n, "same passes")
-    halves[n] = work(net, history, split, split), block.reading
-Table(["images", "FLOPs", "CPU time", "energy"], [(n, flops, si(r.cpu_seconds, "s"), r.short) for n, (flops, r) in halves.items()])
-
 # %% tags=["nbval-check-output"]
-print("half the images, half the FLOPs:", 2 * halves[520][0] == halves[1040][0])
-lines = []
-for n in FEWER:
-    two = {rule: rows("size", labels=n, rule=rule) for rule in ("same passes", "same work")}
-    lines.append((n, f"{100 * two['same passes'][0]['flops'] / halves[1040][0]:.1f}",
-                  *(f"{100 * np.mean([r['test'] for r in found]):.1f} ({low_to_high([r['test'] for r in found])})"
-                    for found in two.values())))
+def of_size(n, rule):
+    return rows("size", labels=n, rule=rule)
+
+
+full = of_size(FEWER[0], "same passes")[0]["flops"]
+lines = [(n, f"{100 * of_size(n, 'same passes')[0]['flops'] / full:.1f}",
+          *(f"{100 * np.mean(right):.1f} ({low_to_high(right)})"
+            for right in ([r["test"] for r in of_size(n, rule)] for rule in ("same passes", "same work")))) for n in FEWER]
 print(Table(["images", "work of as many passes (%)", "test right (%), same passes", "test right (%), same work"], lines,
-            caption="Mean and range of five seeds"))
+            caption=f"{PASSES} passes over all images, or as many or more over fewer; mean and range of five seeds"))
 
 # %% [markdown]
-# Half the images cost nothing that one can see here. A quarter of them costs two points, an eighth eight. Reading the few
-# more often gives back up to half of the loss, but then no arithmetic is saved at all. So "less data" means two things:
-# fewer **labels**, which saves people's time, and fewer **examples seen**, which saves energy. Always say which.
+# Half the images cost one percentage point: the errors grow by more than a third, much as the network's line in part one
+# foretold. Fewer images cost far more. Reading the few more often gives back little or nothing, and then no arithmetic is
+# saved at all. (Our first version trained for twenty passes, and half the images seemed to cost nothing. The training was
+# too short to profit from all of them.)
+#
+# So "less data" means two things: fewer **labels**, which saves people's time, and fewer **examples seen**, which saves
+# energy. Always say which.
 #
 # ### Published trainings
 #
@@ -819,27 +883,28 @@ print("at the first of the two it", early.note[0].lower() + early.note[1:])
 
 # %% [markdown]
 # The energy follows the tokens, as the count says; so exactly that it may have been worked out from the hours, and not read
-# off a meter. The first part was enough for the rival's scores. Who goes on pays for something better.
+# off a meter. The first part was enough for the rival's scores. The rest was paid for something better.
 #
-# Data also cost energy before any training. At one company they took [31 %](#split_meta_rm1_data) of all the energy of a
+# Keeping and moving data costs energy as well. At one company data took [31 %](#split_meta_rm1_data) of all the energy of a
 # recommender.
 #
 # ### Verdict
 
 # %% tags=["nbval-check-output"]
-exactly_half = 2 * halves[520][0] == halves[1040][0]
-lost = {n: np.mean([r["test"] for r in rows("size", labels=1040, rule="same passes")])
-        - np.mean([r["test"] for r in rows("size", labels=n, rule="same passes")]) for n in FEWER[1:]}
+all_right = np.mean([r["test"] for r in of_size(1040, "same passes")])
+lost = {n: all_right - np.mean([r["test"] for r in of_size(n, "same passes")]) for n in FEWER[1:]}
 print(", ".join(f"{n} images: {100 * points:.1f} points lost" for n, points in lost.items()))
-verdict("B15", "supported" if exactly_half and lost[520] < 0.02 else "contested",
-        "half the data was half the arithmetic; here it cost little, and a quarter cost more")
+verdict("B15", "supported" if lost[520] < 0.02 < lost[130] else "loosely stated",
+        f"half the data was half the arithmetic and cost {100 * lost[520]:.1f} percentage points; an eighth cost "
+        f"{100 * lost[130]:.1f}")
 
 # %% [markdown]
 # ## Part five: what the base saw
 #
 # Lesson 05 adapted a trained reader with fifty labels, and beat a network that had to begin with these fifty. That is the
-# article's case for small specialised models. Now we count from the beginning. The base is the reader of lesson 05; the
-# fifty scans are *faded*: from the scanner with little ink on grey paper.
+# article's case for small specialised models. Now we count from the beginning. The base is the reader of lesson 05. Its users
+# are *offices*: each has one scanner of its own, and that is its task. The fifty scans here are *faded*: from the scanner
+# with little ink on grey paper.
 
 # %%
 LABELS = 50
@@ -878,17 +943,10 @@ def adapter(base):
 # %%
 with meter.block("upstream: the base") as upstream:
     base, base_history = train_base(data[0], 0)
-fifty, grey = scans(data[0], 0, "faded"), shifted(data[0].test, "faded")
+fifty = scans(data[0], 0, "faded")
 with meter.block("downstream: an adapter") as downstream:
     adapted, history = tune(adapter(base), fifty, 0, lr=3e-3)
-scratch, _ = tune(reader(1000), fifty, 0, lr=1e-3)
-small = small_learner(fifty)
 print(upstream.reading, downstream.reading, sep="\n")
-
-# %%
-Table(["with fifty labels", "right on new scans"],
-      [("the base, adapted", f"{accuracy(adapted, grey):.0%}"), ("the same network from scratch", f"{accuracy(scratch, grey):.0%}"),
-       ("the small learner of part one, from scratch", f"{small.score(grey.x, grey.y):.0%}")], caption="One seed, just now")
 
 # %% tags=["nbval-check-output"]
 clean = clean_images(data[0])
@@ -900,8 +958,8 @@ print(f"for one task the base is {len(clean) / (len(clean) + len(fifty)):.0%} of
 
 # %% [markdown]
 # The data did not vanish. They were spent upstream. But the base can be shared: with more offices each one carries a smaller
-# part of it. Against what do we compare? Against the best that an office could do alone: here that is not the network, but
-# the small learner of part one, with more labels. How many more?
+# part of it. Against what do we compare? Against the best that an office could do alone. That is not the network from
+# scratch, as the next table shows, but the small learner of part one, with more labels. How many more?
 
 # %%
 guess_offices = predict(
@@ -916,10 +974,11 @@ OFFICE_SIZES = (20, 50, 100, 200, 400, 800)
 
 
 def alone(shift, **seed):
-    """Labels that the small learner needs to read as well as the adapter: means of five seeds, or of the seed given."""
+    """Labels that the small learner needs to read as well as the adapter: means of five seeds, or of the seed given; endless
+    if it never does."""
     found = rows("base", shift=shift, **seed)
     level, curve = np.mean([r["adapter"] for r in found]), np.mean([r["small"] for r in found], axis=0)
-    return OFFICE_SIZES[0] if level <= curve[0] else labels_needed(level, OFFICE_SIZES, curve)
+    return OFFICE_SIZES[0] if level <= curve[0] else labels_needed(level, OFFICE_SIZES, curve) or np.inf
 
 
 def offices_until(shared, each, alone):
@@ -928,12 +987,12 @@ def offices_until(shared, each, alone):
 
 
 def at_most(need):
-    return f"at most {need}" if need == OFFICE_SIZES[0] else f"{need:.0f}"
+    return f"at most {need}" if need == OFFICE_SIZES[0] else said(need if need < np.inf else None)
 
 
-def with_range(mean, values):
+def with_range(mean, values, text=str):
     """A value for the means, and its range over the seeds; a dash where there is none."""
-    return f"{mean} ({min(values)} to {max(values)})" if None not in (mean, *values) else mean
+    return f"{text(mean)} ({text(min(values))} to {text(max(values))})" if None not in (mean, *values) else mean
 
 # %% tags=["nbval-check-output"]
 SCANNERS = ("faded", "backlit", "cropped", "rotated")
@@ -942,7 +1001,7 @@ for shift in SCANNERS:
     found, need, each = rows("base", shift=shift), alone(shift), [alone(shift, seed=seed) for seed in SEEDS]
     lines.append((shift, *(f"{100 * np.mean([r[k] for r in found]):.0f}" for k in ("adapter", "network")),
                   f"{100 * np.mean([r['small'][1] for r in found]):.0f}",
-                  at_most(need) if need == OFFICE_SIZES[0] else with_range(round(need), [round(n) for n in each]),
+                  at_most(need) if need == OFFICE_SIZES[0] else with_range(need, each, at_most),
                   with_range(offices_until(len(clean), LABELS, need), [offices_until(len(clean), LABELS, n) for n in each])))
 print(Table(["scanner", "adapter", "network alone", "small alone", "labels alone for the same", "offices until it pays"], lines,
             caption="Right (%) with 50 labels; then what the small learner needs to read as well; means of five seeds (range)"))
@@ -954,6 +1013,9 @@ guess_offices.reveal(offices_until(len(clean), LABELS, alone("faded")))
 # On faded, backlit or cropped scans the base pays, on average, after some eight to fifteen offices; from seed to seed it
 # may be three or forty. On rotated scans it never does. (All adapters have one learning rate here. With a better one, as
 # in lesson 05, the rotated scans are still a loss.)
+#
+# Faded and rotated scans give the small learner the same figures, and that is no slip: where all pixels are scaled alike or
+# change places alike, its comparisons stay the same.
 #
 # And that is in labels. In **work** it does not pay at all here: the small learner compares each pair of its images, once.
 # See for yourself. (The work of the small learner is counted by hand: two operations for each pixel and pair of images.
@@ -1000,8 +1062,11 @@ explore(shared_figure, alt=shared_words, shift=choice(SCANNERS, "faded", label="
 
 # %% [markdown]
 # So the base saves labels and pays for them in arithmetic. For digits that is a bad bargain, because a small learner is at
-# hand. For language nothing small has been found that does the same. There everybody begins with a base, and the question is
-# only how many share it.
+# hand. For sorting texts small learners exist as well. For writing text nothing small has been found that does the same:
+# there nearly everybody begins with a base, and the question is how many share it.
+#
+# What did such bases read? `6ND` in the next table is the training's work: six operations for each parameter (N) and each
+# token (D).
 
 # %% tags=["nbval-check-output"]
 about = pretrained(about=True)
@@ -1017,8 +1082,10 @@ print(Table(["base", "parameters (billions)", "read, tokens (billions)", "6ND, F
             caption="Published, except for ours (bytes); GPT-3's tokens come from its FLOPs; a task has 1,000,000 tokens"))
 
 # %% [markdown]
-# The byte model that this course ships read some four million bytes. DeepSeek-V3 read three million times as many tokens.
-# Divide them among the tasks that use it: your share falls to the size of your own text only when millions of tasks do so.
+# The byte model that this course ships read some four and a half million bytes. DeepSeek-V3 read three million times as
+# many tokens. (A token of text is, roughly, several bytes, so the true distance is larger still.)
+#
+# Divide them among the tasks that use the model: your share falls to the size of your own text only when millions do so.
 # Of the most used models this may be true. Of a model that is trained for one company it is not.
 #
 # And can a small model do a narrow task as well as a large one? Here is what one study found.
@@ -1033,25 +1100,28 @@ print(statement("ph_mobilellm_350m").text)
 # ### Verdict
 
 # %% tags=["nbval-check-output"]
-fewer = 2 * needs["0 and 1"][1] < 10 * needs["all ten"][1]
-no_better = needs["1 and 8"][1] > needs["all ten"][1]
-print("an easy pair needs fewer labels than all ten digits:", fewer)
-print("a hard pair needs more labels for each digit:", no_better)
-print("the base had seen more labelled images than the task gave:", len(clean) > LABELS)
-verdict("B24", "loosely stated" if fewer and (no_better or len(clean) > LABELS) else "supported" if fewer else "contested",
-        "a narrow task needs fewer labels, as far as it is easy; what the base saw was spent before")
+fewer = needs["mean of all pairs"][1] < needs["all ten"][1]
+unpaid = [shift for shift in SCANNERS if len(clean) + LABELS > alone(shift)]
+print("the mean of all pairs needs fewer labels for each digit than all ten:", bool(fewer))
+print(f"one office by itself pays more labels with the base than without: with {len(unpaid)} of {len(SCANNERS)} scanners")
+verdict("B24", "contested" if not fewer else "loosely stated" if unpaid else "supported",
+        "a narrow task needs fewer labels, most of all because it is narrow; what the base saw was spent before")
 
 # %% [markdown]
 # The second half of the sentence, to act locally, is the matter of lesson 07.
 #
 # ## What the figures do not say
 #
-# - The same people wrote the images to learn from and those of the exam. With new hands every curve lies higher.
+# - The same people wrote the images to learn from and those of the exam. On the writing of other people, expect more
+#   errors everywhere.
 # - A support vector machine reads digits of sixty-four pixels very well. With large pictures or text it is not a rival.
 #   That it is made of pairs is its own habit: in a network, the other digits can help or harm a pair.
 # - k-means looks at pixels. Where pixels say little about likeness, it needs the features of a trained network, and so
 #   a base.
-# - Five seeds share the same images in other splits. They show less luck than five new collections would.
+# - Five seeds share the same images in other splits. They show less luck than five new collections would. k-means starts at
+#   random as well: a part of its range is its own luck.
+# - The adapters' learning rate and the length of their training come from lesson 05. There the rate was chosen with more
+#   labels than an office has. An office that had to choose it itself would pay for that.
 # - Rare classes are easily lost when data are cut. Our digits are equally frequent, so nothing of this shows.
 # - Labels are counted as equal. A hard image takes longer to label, and its label is more often wrong.
 # - We count training only. A support vector machine keeps its examples and compares each query with them: lesson 02 says
@@ -1060,14 +1130,14 @@ verdict("B24", "loosely stated" if fewer and (no_better or len(clean) > LABELS) 
 #
 # ## What you have seen
 #
-# - Errors fall as a power of the labels. A fit foretells the next doubling well, and a distant one not at all: the exam
-#   itself has errors.
-# - k-means, which needs no labels, gets from half of the labels what chance gets from all. Hardest first needs many
-#   labels. The images must still be collected.
-# - A pair of digits needs fewer labels mostly because it is only a pair. Counted for each digit, a hard pair needs more
-#   than the reader of all ten.
-# - A sixth of the work reaches a good target; the last two points take the rest. Half the data is half the arithmetic,
-#   unless they are read twice.
+# - Errors fall as a power of the labels. A fit foretells the next doubling while the share that is left stays constant. The
+#   exam has errors too, and there the line ends.
+# - k-means, which needs no labels, gets from half of the labels what random choice gets from all. Hardest first never paid
+#   here. The images must still be collected.
+# - A pair of digits needs fewer labels mostly because it is only a pair. Counted for each digit, a hard pair is as hard
+#   alone as in company.
+# - A good target takes a part of a long training; the last two percentage points take most of it. Half the data is half the
+#   arithmetic, unless they are read twice, and it costs something.
 # - The adapter's few labels stand on the many of its base. Shared by enough tasks they are paid for; by one task they are
 #   not.
 #
