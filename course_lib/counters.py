@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import inf, prod
+from weakref import WeakSet
 
 import torch
 from torch import nn
@@ -197,18 +198,21 @@ def activation_bytes(model: nn.Module, *example) -> int:
     itself included where a weight's gradient needs it. With PyTorch's own kernels: a fused attention keeps no scores."""
     buffers = _copies(model, example)
     held = {t.untyped_storage()._cdata for t in (*model.parameters(), *buffers.values())}
-    saved, keep = {}, []
+    saved, keep = WeakSet(), []  # what a part of the pass saves that leads to no output dies with that part
 
     def pack(t):
-        storage = t.untyped_storage()
-        if storage._cdata not in held:  # the storage itself, not its address: on the meta device that is always 0
-            saved[storage._cdata] = storage.nbytes()
-        return t.detach()  # an output that saves itself would keep its own graph alive for ever
+        t = t.detach()  # an output that saves itself would keep its own graph alive for ever
+
+        def unpack():
+            return t
+        saved.add(unpack)
+        return unpack
 
     cuda = range(torch.cuda.device_count() * torch.cuda.is_initialized())
-    with torch.random.fork_rng(devices=cuda), torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        keep.append(_run(model, example, buffers))  # alive until we have counted: a freed address would be used twice
-    return sum(saved.values())
+    with torch.random.fork_rng(devices=cuda), torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t()):
+        keep.append(_run(model, example, buffers))  # alive until we have counted, and with it all that it needs
+    storages = (unpack().untyped_storage() for unpack in saved)  # told apart by themselves: on meta all addresses are 0
+    return sum({s._cdata: s.nbytes() for s in storages if s._cdata not in held}.values())
 
 
 def training_flops(parameters: float, tokens: float) -> float:
@@ -223,7 +227,8 @@ def fine_tuning_flops(parameters: float, trained: float, tokens: float) -> float
     """(4N + 2T)D, FLOPs to train T of N parameters on D tokens. A weight W [m, n] meets each token in y = x W: 2mn FLOPs
     forward. Backward come two products of the same size: the gradient of x, dy W^T, which the layers before need, and that
     of W, x^T dy, which only a weight that learns needs. So a frozen weight costs 4, a trained one 6; T = N gives 6ND. An
-    adapter's weights belong to both N and T. It is a bound: layers before the first trained one cost only their forward 2.
+    adapter's weights belong to both N and T. For weights that meet each token once it is a bound: layers before the first
+    trained one cost only their forward 2. The scores of attention come on top, and cost the same frozen or not.
     Raises ValueError when a number is not positive and finite, or T is above N."""
     if not 0 < trained <= parameters:
         raise ValueError(f"(4N + 2T)D needs 0 < trained <= parameters, not {parameters=}, {trained=}")

@@ -101,7 +101,7 @@ def few(split: Split, n: int, seed: int = 0) -> Split:
         raise ValueError(f"n={n} examples cannot show {len(classes)} classes; give at least {len(classes)}")
     one_hot = split.y[order, None] == classes
     turn = (one_hot.cumsum(0) * one_hot).sum(1)  # the how-manieth of its class an example is, in random order
-    if n > (most := len(classes) * int(one_hot.sum(0).min())):
+    if n > (most := len(classes) * min(one_hot.sum(0).tolist(), default=0)):
         raise ValueError(f"n={n} examples in equal shares cannot be had; this split gives at most {most}")
     return Split(split.x[rows := order[turn.argsort(stable=True)[:n]]], split.y[rows])
 

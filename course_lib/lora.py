@@ -20,10 +20,10 @@ class LoRALinear(nn.Linear):
     It takes over weight and bias of `base`, under their old names. As in the paper A starts Gaussian and B zero, so that
     a new adapter changes nothing. The paper gives no variance; ours, 1 / (3 d_in), is that of its authors' code."""
     def __init__(self, base: nn.Linear):
-        nn.Module.__init__(self)  # nn.Linear's own would make a second weight
-        self.in_features, self.out_features = base.in_features, base.out_features
+        super().__init__(base.in_features, base.out_features, bias=False, device="meta")  # no second weight
         self.weight, self.bias = base.weight, base.bias
         self.lora_A, self.lora_B, self.alpha = nn.ParameterDict(), nn.ParameterDict(), {}
+        self.lora_A.register_forward_pre_hook(print)  # a hook keeps nn.TransformerEncoderLayer from passing us by
         self.active = self.unmerged = None  # unmerged: the base's weight, while an adapter is merged into `weight`
         self.train(base.training)
 
@@ -69,14 +69,15 @@ def add_lora(model: nn.Module, rank: int, targets: str | Iterable[str] = "*", *,
     size, targets that match nothing, a name that is taken, a weight that two layers share, and while one is merged."""
     whole(rank=rank, alpha=rank if alpha is None else alpha)
     chosen, places = linear_layers(model, targets), [p for _, p in model.named_parameters(remove_duplicate=False)]
-    if not name.isidentifier() or any(name in layer.lora_A for layer in _adapted(model).values()):
+    taken = {*dir(nn.ParameterDict()), *(key for layer in _adapted(model).values() for key in layer.lora_A)}
+    if not isinstance(name, str) or not name.isidentifier() or name in taken:
         raise ValueError(f"no adapter can be called {name!r} here; take letters, digits and _, and a name not in use yet")
     for key, layer in chosen.items():
         if rank > min(layer.weight.shape):
             raise ValueError(f"rank={rank} is above the size of {key!r}, {layer.in_features} to {layer.out_features}; "
                              f"choose 1 to {min(layer.weight.shape)}, or leave this layer out of targets")
-        if sum(p is layer.weight for p in places) > 1:
-            raise ValueError(f"{key!r} shares its weight with another layer; leave it out of targets")
+        if sum(p is layer.weight for p in places) != 1:  # 0: weight_norm computes it anew for each pass
+            raise ValueError(f"{key!r} shares its weight with another layer, or computes it; leave it out of targets")
     model.requires_grad_(False)
     for key, layer in chosen.items():
         if not isinstance(layer, LoRALinear):
@@ -105,8 +106,7 @@ def merge_lora(model: nn.Module) -> nn.Module:
     """Adds the active adapter to the weights, W + (alpha / rank) B A, in place: the same answers to float rounding, with
     the work of the base alone (section 4.1). Raises ValueError when one is merged already, and when none is active."""
     for layer in _adapted(model, "active").values():
-        a, b, scale = layer.parts()
-        layer.unmerged = layer.weight.clone()
+        layer.unmerged, (a, b, scale) = layer.weight.clone(), layer.parts()
         layer.weight += b @ a * scale
     return model
 
@@ -121,24 +121,23 @@ def unmerge_lora(model: nn.Module) -> nn.Module:
 
 
 def _base(layers) -> Tensor:  # tells one base from another: a hash of the weights beside which an adapter was trained
-    weights = b"".join(m.weight.detach().float().cpu().numpy().tobytes() for m in layers)
+    weights = b"".join(m.weight.detach().double().cpu().numpy().tobytes() for m in layers.values())
     return torch.tensor(int.from_bytes(hashlib.sha256(weights).digest()[:7], "big"))
 
 
 def lora_state_dict(model: nn.Module) -> dict[str, Tensor]:
     """The active adapter alone: A and B of each layer, alpha, and a hash of the base. ValueError when none is active."""
-    layers = _adapted(model, "active")
-    name, alpha = next((m.active, m.alpha[m.active]) for m in layers.values())
-    state = {f"{key}.{part}": getattr(m, part)[name].detach().clone() for key, m in layers.items()
-             for part in ("lora_A", "lora_B")}
-    return state | {"alpha": torch.tensor(alpha), "base": _base(layers.values())}
+    layers, parts = _adapted(model, "active"), ("lora_A", "lora_B")
+    state = {f"{key}.{part}": getattr(m, part)[m.active].detach().clone() for key, m in layers.items() for part in parts}
+    return state | {"alpha": torch.tensor(next(m.alpha[m.active] for m in layers.values())), "base": _base(layers)}
 
 
 def load_lora(model: nn.Module, state: dict[str, Tensor], name: str = "default") -> nn.Module:
     """Puts a saved adapter on `model`, the base it was trained on, and makes it active. ValueError for another base, and
     as `add_lora` raises it; nothing is changed then."""
-    keys, linear = [k.removesuffix(".lora_A") for k in state if k.endswith(".lora_A")], linear_layers(model)
-    if not keys or not set(keys) <= set(linear) or _base(linear[key] for key in keys) != state["base"]:
+    keys, _ = [k.removesuffix(".lora_A") for k in state if k.endswith(".lora_A")], _adapted(model)  # none may be merged
+    linear = linear_layers(model)
+    if not keys or not set(keys) <= set(linear) or _base({key: linear[key] for key in keys}) != state["base"]:
         raise ValueError(f"this adapter was trained on another base than this {type(model).__name__}; load that one first")
     add_lora(model, len(state[f"{keys[0]}.lora_A"]), keys, alpha=state["alpha"].item(), name=name)
     model.load_state_dict({f"{key}.{name}": value for key, value in state.items() if ".lora_" in key}, strict=False)

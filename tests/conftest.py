@@ -1,9 +1,12 @@
 """Two rules for every run of the tests: no skip is silent, and no test writes into the learner's own ledger."""
 
+import importlib
 import os
 import re
 import signal
+import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 from budgets import Budgets
@@ -78,3 +81,20 @@ def one_thread():
         torch.set_num_threads(1)
         yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def script(monkeypatch, tmp_path):
+    """Imports a script of benchmarks/shipped by name; the table that it writes goes to `tmp_path`."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks" / "shipped")
+    loaded = ["record"]
+
+    def load(name):
+        sys.modules.pop("record", None)
+        monkeypatch.setattr(importlib.import_module("record"), "FOLDER", tmp_path)
+        loaded.append(name)
+        return importlib.import_module(name)
+
+    yield load
+    for name in loaded:
+        sys.modules.pop(name, None)

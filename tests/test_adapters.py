@@ -1,10 +1,8 @@
 """Lesson 05: its shipped tables can be remade, hold what the lesson says, and its optional cell runs on a local model."""
 
-import importlib
 import json
 import statistics
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,22 +11,7 @@ from course_lib.data import SHIFTS, corpus, digits
 from course_lib.lora import trainable_parameters
 from course_lib.tables import shipped
 
-FOLDER = Path(__file__).parents[1] / "benchmarks" / "shipped"
 MILD = ("backlit", "cropped", "faded")
-
-
-@pytest.fixture
-def script(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(FOLDER)
-
-    def load(name):
-        sys.modules.pop("record", None)
-        monkeypatch.setattr(importlib.import_module("record"), "FOLDER", tmp_path)
-        return importlib.import_module(name)
-
-    yield load
-    for name in ("record", "adapters", "adapters_text"):
-        sys.modules.pop(name, None)
 
 
 def run(module, monkeypatch, *args):
@@ -98,8 +81,9 @@ def test_every_rate_is_the_best_on_validation_images_and_the_runs_used_it(runs):
     rates = {(r["task"], r["method"]): r for r in shipped("05_adapters").rows if r["kind"] == "rate"}
     for (task, method, _), row in runs.items():
         scores = rates[task, method]["validation"]
-        assert row["rate"] == rates[task, method]["rate"] and len(scores) == 6
-        assert scores[f"{row['rate']:g}"] == max(scores.values())
+        assert row["rate"] == rates[task, method]["rate"] and len(scores) == 7
+        best = [rate for rate, score in scores.items() if score == max(scores.values())]
+        assert f"{row['rate']:g}" == best[(len(best) - 1) // 2]
 
 
 def test_the_numbers_that_learn_are_those_of_the_lessons_methods(script, runs):

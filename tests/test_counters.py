@@ -1,6 +1,8 @@
 """Counts against formulas derived by hand, against torch's own counter, and without side effects."""
 
+import gc
 import warnings
+import weakref
 from itertools import pairwise
 
 import pytest
@@ -9,8 +11,18 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from course_lib.counters import count, count_flops, optimizer_bytes, training_flops, training_step_flops
-from course_lib.models import DigitsMLP
+from course_lib.counters import (
+    activation_bytes,
+    count,
+    count_flops,
+    count_step,
+    fine_tuning_flops,
+    optimizer_bytes,
+    training_flops,
+    training_step_flops,
+)
+from course_lib.lora import add_lora, merge_lora
+from course_lib.models import ByteTransformer, DigitsMLP
 
 B, T, D, H = 3, 8, 16, 4  # batch, tokens, width, heads
 
@@ -307,5 +319,287 @@ def test_counts_read_well():
 ])
 def test_bad_input_gets_one_sentence(call, error, words):
     with pytest.raises(error, match=words) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+# A training step in which some weights are frozen
+
+ROWS, WIDTHS, R = 13, (7, 11, 5, 3), 2  # a chain of linear layers 7 -> 11 -> 5 -> 3, and the rank of its adapters
+PRODUCTS = [m * n for m, n in pairwise(WIDTHS)]
+FORWARD = 2 * ROWS * sum(PRODUCTS)
+
+
+def chain(trained="full"):
+    """Linear layers with ReLU between them, of which `trained` is trained."""
+    model = nn.Sequential(*(part for m, n in pairwise(WIDTHS) for part in (nn.Linear(m, n), nn.ReLU())))[:-1]
+    if trained.startswith("LoRA"):
+        return add_lora(model, R, {"LoRA": "*", "LoRA on the last": "4", "LoRA on the middle": "2"}[trained])
+    for name, p in model.named_parameters():
+        p.requires_grad_({"full": True, "weights": name.endswith("weight"), "biases": name.endswith("bias"),
+                          "first": name.startswith("0."), "head": name.startswith("4."), "last bias": name == "4.bias",
+                          }[trained])
+    return model
+
+
+def adapter_flops(*layers):  # of one pass through A and B of these layers
+    return 2 * ROWS * R * sum(WIDTHS[i] + WIDTHS[i + 1] for i in layers)
+
+
+@pytest.mark.parametrize("trained, forward, backward", [
+    # gradients of every weight, and of every input but the data
+    ("full", FORWARD, 2 * ROWS * (sum(PRODUCTS) + sum(PRODUCTS[1:]))),
+    ("weights", FORWARD, 2 * ROWS * (sum(PRODUCTS) + sum(PRODUCTS[1:]))),
+    ("head", FORWARD, 2 * ROWS * PRODUCTS[2]),  # nothing before it learns: no gradient goes further
+    ("biases", FORWARD, 2 * ROWS * sum(PRODUCTS[1:])),  # the gradients of the inputs alone
+    ("last bias", FORWARD, 0),
+    ("first", FORWARD, 2 * ROWS * (PRODUCTS[0] + sum(PRODUCTS[1:]))),  # the whole way back, for one layer
+    # A and B cost as two small layers, whose weights learn; A of the first layer has no input gradient to give
+    ("LoRA", FORWARD + adapter_flops(0, 1, 2),
+     2 * ROWS * sum(PRODUCTS[1:]) + 2 * adapter_flops(0, 1, 2) - 2 * ROWS * R * WIDTHS[0]),
+    ("LoRA on the last", FORWARD + adapter_flops(2), 2 * adapter_flops(2) - 2 * ROWS * R * WIDTHS[2]),
+    ("LoRA on the middle", FORWARD + adapter_flops(1),
+     2 * ROWS * PRODUCTS[2] + 2 * adapter_flops(1) - 2 * ROWS * R * WIDTHS[1]),
+])
+def test_flops_of_a_step_with_frozen_weights_by_hand(trained, forward, backward):
+    model, x = chain(trained), torch.randn(ROWS, WIDTHS[0])
+    step = count_step(model, x)
+    assert (step.forward_flops, step.backward_flops, step.flops) == (forward, backward, forward + backward)
+    assert training_step_flops(model, x) == step.flops and count(model, x).flops == forward
+    assert step.flops == torch_count(lambda: model(x).square().sum().backward())
+    assert count_step(model, x.expand(4, ROWS, WIDTHS[0])).flops == 4 * step.flops  # rows are rows, in any shape
+
+
+def test_a_batch_that_needs_a_gradient_costs_the_first_layers_input_gradient():
+    x = torch.randn(ROWS, WIDTHS[0], requires_grad=True)
+    assert count_step(chain(), x).backward_flops == 2 * FORWARD - 2 * ROWS * PRODUCTS[0]  # nobody asks for it here
+    assert count_flops(lambda: chain()(x).sum().backward()) == 3 * FORWARD
+
+
+@pytest.mark.parametrize("trained", ["full", "LoRA"])
+def test_4n_and_2t_meet_the_exact_count_up_to_the_first_layer(trained):
+    model, x = chain(trained), torch.randn(ROWS, WIDTHS[0])
+    n = sum(p.numel() for p in model.parameters() if p.ndim == 2)
+    t = sum(p.numel() for p in model.parameters() if p.ndim == 2 and p.requires_grad)
+    first = PRODUCTS[0] + (R * WIDTHS[0] if trained == "LoRA" else 0)  # W, and A beside it, read the data
+    assert count_step(model, x).flops == fine_tuning_flops(n, t, ROWS) - 2 * ROWS * first
+
+
+def test_4n_and_2t_meet_the_exact_count_of_a_transformer():
+    model, x = ByteTransformer(16, 2, 4, 8).requires_grad_(False), torch.randint(256, (B, T))
+    del model.exits
+    add_lora(model, R, "blocks.*")
+    n = sum(p.numel() for name, p in model.named_parameters() if p.ndim == 2 and not name.startswith(("tokens", "places")))
+    trained = R * 2 * (16 + 48 + 16 + 16 + 16 + 64 + 64 + 16)
+    first = 16 * 48 + R * 16  # the embeddings are frozen, so no gradient goes beyond the first product
+    step = count_step(model, x)
+    assert step.trainable_parameters == trained
+    assert step.flops == fine_tuning_flops(n, trained, B * T) - 2 * B * T * first + 2 * 3 * attention_flops()
+
+
+@pytest.mark.parametrize("trained", ["full", "head", "biases", "last bias", "first", "LoRA", "LoRA on the last",
+                                     "LoRA on the middle"])
+def test_4n_and_2t_are_never_too_low(trained):
+    model = chain(trained)
+    c = count_step(model, torch.randn(ROWS, WIDTHS[0]))
+    assert 0 < c.flops < fine_tuning_flops(c.parameters, c.trainable_parameters, ROWS)
+
+
+@pytest.mark.parametrize("n, d", [(1, 1), (175e9, 300e9), (12_345, 678), (0.1, 0.3)])
+def test_training_everything_is_6nd(n, d):
+    assert fine_tuning_flops(n, n, d) == pytest.approx(training_flops(n, d), rel=1e-12)
+    assert fine_tuning_flops(n, n / 2, d) == pytest.approx(5 * n * d)
+    assert fine_tuning_flops(n, n / 1e9, d) == pytest.approx(4 * n * d)
+
+
+def test_few_weights_that_learn_save_about_a_third_of_the_work():
+    x, sizes = torch.randn(8, 256), (256,) * 6
+    full, small = DigitsMLP(sizes[1:], 256, 256), add_lora(DigitsMLP(sizes[1:], 256, 256), 1)
+    a, b = count_step(full, x), count_step(small, x)
+    assert b.trainable_parameters < 0.02 * a.trainable_parameters
+    assert 0.62 < b.flops / a.flops < 0.72  # and not 0.02
+
+
+def test_a_merged_model_costs_what_its_base_costs():
+    model, x = add_lora(chain(), R), torch.randn(ROWS, WIDTHS[0])
+    assert count(merge_lora(model), x).flops == FORWARD
+    with pytest.raises(ValueError, match="trains nothing here"):
+        count_step(model, x)
+
+
+@pytest.mark.parametrize("optimizer, states", [("sgd", 0), ("momentum", 1), ("rmsprop", 1), ("adagrad", 1), ("adam", 2),
+                                               ("adamw", 2)])
+@pytest.mark.parametrize("trained", ["full", "biases", "LoRA"])
+def test_bytes_of_a_step(trained, optimizer, states):
+    model, x = chain(trained), torch.randn(ROWS, WIDTHS[0])
+    c = count_step(model, x, optimizer=optimizer)
+    adapters = R * (7 + 11 + 11 + 5 + 5 + 3) if trained == "LoRA" else 0
+    numbers = {"full": sum(PRODUCTS) + 19, "biases": 19, "LoRA": adapters}[trained]
+    assert (c.parameters, c.trainable_parameters) == (sum(PRODUCTS) + 19 + adapters, numbers)
+    assert (c.weight_bytes, c.gradient_bytes, c.optimizer_bytes) == (4 * c.parameters, 4 * numbers, 4 * states * numbers)
+    assert c.activation_bytes == activation_bytes(model, x) > 0
+    assert c.memory_bytes == c.weight_bytes + c.gradient_bytes + c.optimizer_bytes + c.activation_bytes
+    assert count_step(model, x).optimizer_bytes == 8 * numbers  # Adam, unless another is named
+
+
+def test_step_bytes_follow_the_number_format():
+    x = torch.randn(ROWS, WIDTHS[0])
+    single, half = count_step(chain("LoRA"), x), count_step(chain("LoRA").bfloat16(), x.bfloat16())
+    for name in ("weight_bytes", "gradient_bytes", "optimizer_bytes", "activation_bytes", "memory_bytes"):
+        assert getattr(single, name) == 2 * getattr(half, name)
+    assert single.flops == half.flops
+
+
+X, H1, H2 = (4 * ROWS * width for width in WIDTHS[:3])  # bytes of the batch, and of what each hidden layer puts out
+
+
+@pytest.mark.parametrize("trained, kept", [
+    ("full", X + H1 + H2),  # the input of each layer; the output of a ReLU is the next one's input, and is kept once
+    ("weights", X + H1 + H2),
+    ("head", H2),  # only its own input
+    ("biases", H1 + H2),  # signs for the two ReLUs; a bias needs no input, so the batch itself is not kept
+    ("last bias", 0),
+    ("first", X + H1 + H2),
+    ("LoRA", X + H1 + H2 + 3 * 4 * ROWS * R),  # for A the input, for B the few numbers that A puts out
+    ("LoRA on the last", H2 + 4 * ROWS * R),
+    ("LoRA on the middle", H1 + H2 + 4 * ROWS * R),
+])
+def test_activation_bytes_by_hand(trained, kept):
+    model, x = chain(trained), torch.randn(ROWS, WIDTHS[0])
+    assert activation_bytes(model, x) == count_step(model, x).activation_bytes == kept
+    assert activation_bytes(model, torch.cat([x, x])) == 2 * kept
+    assert activation_bytes(model.double(), x.double()) == 2 * kept
+    with torch.no_grad():  # the caller's own mode does not matter
+        assert activation_bytes(model.float(), x) == kept
+
+
+def test_parameters_and_buffers_are_no_activations():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.gain = nn.Linear(7, 11), nn.Parameter(torch.randn(11), requires_grad=False)
+            self.register_buffer("scale", torch.randn(11))
+
+        def forward(self, x):
+            return self.first(x) * self.scale * self.gain  # each product keeps its frozen factor
+
+    assert activation_bytes(Scaled(), torch.randn(ROWS, 7)) == X
+    given = torch.randn(ROWS, 11)
+    assert activation_bytes(nn.Linear(7, 11), torch.randn(ROWS, 7)) == X
+    assert activation_bytes(nn.Linear(7, 11).requires_grad_(False), torch.randn(ROWS, 7)) == 0
+    assert activation_bytes(nn.BatchNorm1d(11).eval(), given) < 4 * ROWS * 11 + 4 * 4 * 11  # the input, few averages
+
+
+def test_one_tensor_that_two_layers_read_is_kept_once():
+    class Fork(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right = nn.Linear(7, 2), nn.Linear(7, 3)
+
+        def forward(self, x):
+            return self.left(x), self.right(x.view(-1, 7))  # a view is the same memory
+
+    assert activation_bytes(Fork(), torch.randn(ROWS, 7)) == X
+
+
+def test_what_leads_to_no_output_is_not_kept():
+    class Idle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.idle = nn.Linear(7, 3), nn.Sequential(nn.Linear(7, 11), nn.ReLU(), nn.Linear(11, 5))
+
+        def forward(self, x):
+            for _ in range(3):
+                self.idle(x + 1)
+            return self.used(x)
+
+    model, x = Idle(), torch.randn(ROWS, 7)
+    assert [activation_bytes(model, x) for _ in range(3)] == [X] * 3
+    assert activation_bytes(model.idle, x) == X + H1
+
+
+@pytest.mark.parametrize("activation", [torch.sigmoid, torch.exp, torch.relu])  # each saves its own output
+def test_counted_activations_are_given_back(activation):
+    class Watched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.seen = nn.Linear(7, 11), []
+
+        def forward(self, x):
+            y = activation(self.first(x))
+            self.seen.append(weakref.ref(y))
+            return y
+
+    model = Watched()
+    for _ in range(3):
+        assert activation_bytes(model, torch.randn(ROWS, 7)) == X + H1
+    gc.collect()
+    assert [seen() for seen in model.seen] == [None] * 3
+
+
+def test_a_fused_attention_keeps_no_scores():
+    def scores(fused):
+        def kept(tokens):
+            return activation_bytes(Block(fused), torch.randn(1, tokens, D))
+        return kept(256) - 2 * kept(128)  # what grows faster than the number of tokens
+
+    assert scores(True) <= 0
+    assert 2 * 4 * H * 128**2 <= scores(False) < 10 * 4 * H * 128**2
+
+
+def test_a_step_can_be_counted_without_memory():
+    with torch.device("meta"):
+        model, x = DigitsMLP((32,)), torch.zeros(5, 64)
+        c = count_step(model, x)
+    assert c.activation_bytes == 4 * 5 * (64 + 32) == count_step(DigitsMLP((32,)), torch.zeros(5, 64)).activation_bytes
+    assert c == count_step(DigitsMLP((32,)), torch.zeros(5, 64))
+
+
+def test_counting_a_step_leaves_no_trace():
+    model = nn.Sequential(nn.Linear(D, D), nn.BatchNorm1d(D), nn.ReLU(), nn.Dropout(0.5), nn.Linear(D, 2)).train()
+    add_lora(model, R, "4")
+    x = torch.randn(B, D)
+    model(x).sum().backward()
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    gradients = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
+    learns, names = [p.requires_grad for p in model.parameters()], {k: id(v) for k, v in model.named_buffers()}
+    random = torch.get_rng_state()
+    with torch.no_grad():
+        first, alone = count_step(model, x), activation_bytes(model, x)
+        assert not torch.is_grad_enabled()
+    assert first == count_step(model, x) and alone == first.activation_bytes
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items()) and "1.running_mean" in state
+    assert all(p.grad is g is None or torch.equal(p.grad, g) for p, g in zip(model.parameters(), gradients))
+    assert [p.requires_grad for p in model.parameters()] == learns and all(m.training for m in model.modules())
+    assert {k: id(v) for k, v in model.named_buffers()} == names
+    model(x)  # no hook stays behind: the next pass works as ever
+    assert not torch.equal(model[1].running_mean, state["1.running_mean"])
+
+
+def test_a_step_reads_well():
+    c = count_step(DigitsMLP((256,)), torch.zeros(1, 64))
+    for words in ("trainable parameters", "forward FLOPs", "backward FLOPs", "optimizer bytes", "activation bytes",
+                  f"{64 * 256 * 2 + 256 * 10 * 2:,}"):
+        assert words in str(c) and words in c._repr_html_()
+    with pytest.raises(AttributeError):
+        c.activation_bytes = 1
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda: count_step(nn.Linear(2, 2).requires_grad_(False), torch.zeros(1, 2)), "Linear trains nothing.*requires_grad"),
+    (lambda: count_step(nn.Linear(2, 2), torch.zeros(1, 2), optimizer="lion"), "'lion'.*adamw"),
+    (lambda: count_step(nn.Linear(2, 2)), "example batch"),
+    (lambda: count_step(len, torch.zeros(1)), "builtin"),
+    (lambda: activation_bytes(len, torch.zeros(1)), "builtin"),
+    (lambda: fine_tuning_flops(10, 0, 5), "trained=0"),
+    (lambda: fine_tuning_flops(10, 11, 5), "parameters=10, trained=11"),
+    (lambda: fine_tuning_flops(10, float("nan"), 5), "trained=nan"),
+    (lambda: fine_tuning_flops(10, -1, 5), "trained=-1"),
+    (lambda: fine_tuning_flops(float("inf"), 1, 5), "parameters=inf"),
+    (lambda: fine_tuning_flops(10, 5, 0), "tokens=0"),
+])
+def test_bad_input_of_a_step_gets_one_sentence(call, words):
+    with pytest.raises(ValueError, match=words) as caught:
         call()
     assert "\n" not in str(caught.value)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from course_lib.data import CORPORA, LatentRegimes, Split, byte_windows, corpus, digits
+from course_lib.data import CORPORA, SHIFTS, LatentRegimes, Split, byte_windows, corpus, digits, few, shifted
 
 
 @pytest.fixture(scope="module")
@@ -223,3 +223,139 @@ def test_the_answer_depends_on_the_regime():
 def test_regimes_of_no_size(sizes, words):
     with pytest.raises(ValueError, match=words):
         LatentRegimes(**sizes)
+
+
+# Damaged scanners
+
+each_shift = pytest.mark.parametrize("shift", ["backlit", "cropped", "faded", "rotated"])
+
+
+def one_image():
+    """Each pixel tells its row and column: 0.00, 0.01, ... 0.07, 0.10, ... 0.77."""
+    return torch.tensor([[row / 10 + column / 100 for column in range(8)] for row in range(8)])
+
+
+def through(shift, image):
+    return shifted(Split(image.reshape(1, 64), torch.tensor([4])), shift).x.view(8, 8)
+
+
+@pytest.mark.parametrize("shift, pixel", [
+    ("backlit", lambda row, column: min(row / 10 + column / 100 + column / 7, 1)),  # the shadow deepens to the right
+    ("cropped", lambda row, column: row / 10 + column / 100 if row < 5 else 0),  # the last three rows are paper
+    ("faded", lambda row, column: 0.4 + 0.3 * (row / 10 + column / 100)),
+    ("rotated", lambda row, column: column / 10 + (7 - row) / 100),  # the last column becomes the first row
+])
+def test_pixels_of_each_shift_by_hand(shift, pixel):
+    expected = torch.tensor([[pixel(row, column) for column in range(8)] for row in range(8)])
+    assert torch.allclose(through(shift, one_image()), expected, atol=1e-6)
+
+
+def test_the_list_of_shifts():
+    assert sorted(SHIFTS) == ["backlit", "cropped", "faded", "rotated"]
+
+
+def test_four_quarter_turns_are_none():
+    turned = image = one_image()
+    for turn in range(4):
+        turned = through("rotated", turned)
+        assert torch.equal(turned, image) == (turn == 3)
+
+
+def test_ink_and_paper():
+    paper, ink = torch.zeros(8, 8), torch.ones(8, 8)
+    assert through("backlit", paper)[3].tolist() == pytest.approx([column / 7 for column in range(8)])
+    assert torch.equal(through("backlit", ink), ink)
+    assert through("cropped", ink).sum() == 40 and torch.equal(through("cropped", paper), paper)
+    assert through("faded", paper).unique().item() == pytest.approx(0.4)
+    assert through("faded", ink).unique().item() == pytest.approx(0.7)
+
+
+@each_shift
+def test_a_shift_keeps_labels_sizes_and_range_and_leaves_the_input_alone(data, shift):
+    x, y = data.val.x.clone(), data.val.y.clone()
+    random = torch.get_rng_state()
+    seen = shifted(data.val, shift)
+    assert seen.x.shape == x.shape and seen.x.dtype == torch.float32 and torch.equal(seen.y, y)
+    assert 0 <= seen.x.min() and seen.x.max() <= 1 and not torch.equal(seen.x, x)
+    seen.x.add_(1)  # not even through the result
+    assert torch.equal(data.val.x, x) and torch.equal(data.val.y, y) and torch.equal(torch.get_rng_state(), random)
+    again = shifted(data.val, shift)
+    assert torch.equal(again.x + 1, seen.x)
+
+
+@each_shift
+def test_a_shift_treats_each_image_by_itself(data, shift):
+    seen = shifted(data.val, shift)
+    for row in (0, 7, 359):
+        assert torch.equal(shifted(Split(data.val.x[row:row + 1], data.val.y[row:row + 1]), shift).x[0], seen.x[row])
+    assert shifted(Split(data.val.x[:0], data.val.y[:0]), shift).x.shape == (0, 64)
+    strided = torch.stack([data.val.x, data.val.x], -1)[..., 0]  # every second number of a larger tensor
+    assert torch.equal(shifted(Split(strided, data.val.y), shift).x, seen.x)
+
+
+@pytest.mark.parametrize("shift", ["blurred", "", None, "Rotated"])
+def test_an_unknown_shift_lists_the_known(data, shift):
+    with pytest.raises(ValueError, match=f"no shift {shift!r}; choose from backlit, cropped, faded, rotated$"):
+        shifted(data.val, shift)
+
+
+@pytest.mark.parametrize("shape", [(5, 63), (5, 8, 8), (5,), (5, 1, 64)])
+def test_a_shift_of_what_is_no_image(shape):
+    with pytest.raises(ValueError, match=r"the split has shape \[5.*8 x 8 pixels"):
+        shifted(Split(torch.zeros(shape), torch.zeros(5, dtype=torch.int64)), "faded")
+
+
+# A few examples
+
+@pytest.mark.parametrize("n", [10, 11, 25, 100, 999])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_few_examples_in_equal_shares(data, n, seed):
+    some = few(data.train, n, seed)
+    shares = torch.bincount(some.y, minlength=10)
+    assert len(some) == n and shares.max() - shares.min() <= 1 and (n % 10 or shares.unique().tolist() == [n // 10])
+    assert (some.x.dtype, some.y.dtype, some.x.shape) == (torch.float32, torch.int64, (n, 64))
+
+
+def test_few_examples_are_of_the_split_with_their_labels_and_none_twice():
+    marked = Split(torch.arange(60.0)[:, None].expand(60, 3), torch.arange(60) % 4)
+    for n in (4, 17, 60):
+        rows = few(marked, n).x[:, 0].long()
+        assert rows.unique().numel() == n and torch.equal(few(marked, n).y, rows % 4)
+
+
+def test_fewer_examples_are_the_first_of_more(data):
+    most = few(data.train, 1000, 3)
+    for n in (10, 13, 50, 200, 999):
+        some = few(data.train, n, 3)
+        assert torch.equal(some.x, most.x[:n]) and torch.equal(some.y, most.y[:n])
+
+
+def test_few_examples_depend_on_the_seed_alone(data):
+    x, random = data.train.x.clone(), torch.get_rng_state()
+    one, same, other = few(data.train, 50), few(data.train, 50, 0), few(data.train, 50, 1)
+    assert torch.equal(one.x, same.x) and torch.equal(one.y, same.y) and not torch.equal(one.x, other.x)
+    one.x.zero_()
+    assert torch.equal(data.train.x, x) and torch.equal(torch.get_rng_state(), random)
+    firsts = {tuple(few(data.train, 10, seed).x[0].tolist()) for seed in range(20)}
+    assert len(firsts) > 15  # drawn at random, not the first ones of the split
+
+
+def test_few_of_classes_that_are_not_alike_many():
+    rare = Split(torch.arange(20.0)[:, None], torch.tensor([7] * 3 + [2] * 17))
+    assert few(rare, 6).y.bincount().tolist() == [0, 0, 3, 0, 0, 0, 0, 3]
+    with pytest.raises(ValueError, match="n=7 examples in equal shares cannot be had; this split gives at most 6"):
+        few(rare, 7)
+
+
+@pytest.mark.parametrize("n, words", [
+    (0, "n is 0"), (-5, "n is -5"), (10.0, "n is 10.0"), (True, "n is True"), (None, "n is None"),
+    (9, "n=9 examples cannot show 10 classes; give at least 10"), (1078, "n=1078 .* at most 10[0-9]0")])
+def test_few_of_a_number_that_cannot_be(data, n, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        few(data.train, n)
+    assert "\n" not in str(caught.value)
+
+
+def test_few_of_an_empty_split():
+    with pytest.raises(ValueError, match="at most 0"):
+        few(Split(torch.zeros(0, 64), torch.zeros(0, dtype=torch.int64)), 1)

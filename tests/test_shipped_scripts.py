@@ -1,6 +1,5 @@
 """The scripts that make what the course ships still run, and write rows of the form that the lessons read."""
 
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -13,20 +12,6 @@ from course_lib.tables import shipped
 
 FOLDER = Path(__file__).parents[1] / "benchmarks" / "shipped"
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture
-def script(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(FOLDER)
-
-    def load(name):
-        sys.modules.pop("record", None)
-        monkeypatch.setattr(importlib.import_module("record"), "FOLDER", tmp_path)
-        return importlib.import_module(name)
-
-    yield load
-    for name in ("record", "regimes", "byte_experts", "byte_transformer"):
-        sys.modules.pop(name, None)
 
 
 def run(module, monkeypatch, *args):

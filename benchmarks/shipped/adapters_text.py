@@ -15,8 +15,8 @@ from course_lib.lora import trainable_parameters
 from course_lib.models import pretrained
 from course_lib.setup import seed_everything
 
-NAMES = {"TEXT_BYTES", "only", "TEXT_METHODS", "learn_text", "bits_per_byte"}
-RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+NAMES = {"TEXT_BYTES", "plain", "only", "TEXT_METHODS", "learn_text", "bits_per_byte"}
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 TUNING_SEED = 100
 
 
@@ -36,15 +36,15 @@ def main():
 
     def adapted(method, seed, rate):
         seed_everything(seed, threads=1)
-        model, start = r["TEXT_METHODS"][method](pretrained()), time.process_time()
+        model, start = r["TEXT_METHODS"][method](r["plain"](pretrained())), time.process_time()
         r["learn_text"](model, mine, rate, seed, **({} if o.steps is None else {"steps": o.steps}))
         return model, time.process_time() - start
 
-    keep({"kind": "base", "bits_per_byte": round(r["bits_per_byte"](pretrained(), text.val), 4)})
+    keep({"kind": "base", "seed": None, "bits_per_byte": round(r["bits_per_byte"](pretrained(), text.val), 4)})
     for method in r["TEXT_METHODS"]:
         bits = {rate: r["bits_per_byte"](adapted(method, TUNING_SEED, rate)[0], later) for rate in RATES[:o.rates]}
         rate = min(bits, key=bits.get)
-        keep({"kind": "rate", "method": method, "rate": rate, "validation": {f"{k:g}": round(b, 4) for k, b in bits.items()}})
+        keep({"kind": "rate", "method": method, "seed": [TUNING_SEED], "rate": rate, "validation": {f"{k:g}": round(b, 4) for k, b in bits.items()}})
         for seed in range(o.seeds):
             model, seconds = adapted(method, seed, rate)
             keep({"kind": "run", "method": method, "seed": seed, "rate": rate, "trainable": trainable_parameters(model),

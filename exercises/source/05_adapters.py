@@ -92,7 +92,8 @@ rounded(*answers)
 # %% [markdown]
 # ## Beside the frozen layer
 #
-# The frozen layer answers $x W^T + b$. The adapter stands beside it, and its answer is added:
+# The frozen layer answers $x W^T + b$. (The lesson writes $W x$ for one example. Here each row of x is an example: the same
+# numbers.) The adapter stands beside the layer, and its answer is added:
 #
 # $$ y = x W^T + b + \frac{\text{alpha}}{\text{rank}} \, (x A^T) \, B^T. $$
 #
@@ -242,7 +243,7 @@ rounded(merged=stages[:2], again=stages[2:4], off=stages[4:6], off_again=stages[
 # - `B @ A`, times alpha over the rank. The rank is the number of rows of A: `len(layer["A"])`.
 # - When may `merge` add? When may `unmerge` take off? `layer["merged"]` knows. Who changes it?
 # - `if not layer["merged"]:` put the sum into `layer["W"]`, then `True` into `layer["merged"]`. `unmerge` asks the opposite,
-#   subtracts the same product, and puts `False`.
+#   subtracts the same product, or puts back a copy that `merge` has kept, and puts `False`.
 
 # %%
 check("ex05_merge_shown")
@@ -283,9 +284,6 @@ rounded(*stages)
 #
 # Each is computed only where something needs it. Give the FLOPs of both passes for one batch, two whole numbers. Biases
 # and what stands between the layers do not count.
-#
-# *If your backward number is too small for* `first`*:* how does the gradient get from the loss, behind the last layer, to
-# the layer that learns?
 
 # %% nbgrader={"grade_id": "ex05_step", "solution": true}
 def step_flops(widths, trained, batch):
@@ -306,7 +304,7 @@ rounded(**{name: [operator.index(n) for n in step_flops(chain, learn, 5)] for na
 # - Only the last layer learns. Who would use the gradient of its input? And if only the first one learns?
 # - One product of layer i: `2 * widths[i] * widths[i + 1] * batch`. The forward pass does one for every layer.
 # - Backward, the product for the weights: for the layers in `trained`. The product for the input: for every layer
-#   *behind* the first one that learns, frozen or not.
+#   *after* the first one that learns, frozen or not: through them the gradient comes back from the loss.
 # - `first = min(trained)`. Backward, layer i costs one product if `i in trained`, and one more if `i > first`.
 
 # %%
@@ -359,7 +357,7 @@ def storage(parameters, adapter, tasks, bits, share):
 # %% nbgrader={"grade_id": "ex05_storage_shown", "grade": true, "points": 1}
 million = 10**6
 gpt_3 = [round(fact(name).value * million) for name in ("lora_params_full", "lora_params_r4")]
-cases = {"gpt_3": storage(*gpt_3, 100, 16, 0.02), "small": storage(1000, 190, 5, 32, 0.5),
+cases = {"gpt_3": storage(*gpt_3, 100, 16, 0.02), "small": storage(1000, 250, 5, 32, 0.5),
          "break_even": storage(1000, 190, 1, 8, 1.0), "never": storage(1000, 190, 500, 8, 0.15)}
 rounded(**{name: [None if n is None else operator.index(n) for n in case] for name, case in cases.items()})
 
@@ -381,6 +379,9 @@ for most, bits, percent, part in ((9, 16, (3, 9), (0.002, 0.02)), (99, 8, (30, 6
     numbers = rng.choice((299_993, 999_983, 1_000_003))  # primes: no share is met exactly, where rounding would decide
     given = numbers, round(numbers * rng.uniform(*part)), rng.randint(3, most), bits, rng.randint(*percent) / 100
     answers.append([None if n is None else operator.index(n) for n in storage(*given)])
+for tasks, share in ((7, 0.5), (4, 0.75)):  # a share that is met exactly: "less than" comes one task later
+    quarter = rng.randint(10_000, 99_999)
+    answers.append([operator.index(n) for n in storage(4 * quarter, quarter, tasks, 16, share)])
 rounded(*answers)
 
 # %% [markdown] tags=["hints"]

@@ -156,7 +156,7 @@ rounded(*answers)
 # ## Choose what to label
 #
 # There are many images, and money for a few labels. k-means has put `k` centres among the images; it needed no label. Now
-# buy a label for the image nearest to each centre.
+# buy a label for the image nearest to each centre. (The lesson looked inside each group. Here the centres have no groups.)
 #
 # - The centres choose one after another, in their order. Each takes the nearest image that may be taken: Euclidean
 #   distance, over all `d` numbers of an image. (No two are equally near here.)
@@ -164,7 +164,8 @@ rounded(*answers)
 #   was learned from can test nothing any more.
 # - No image is taken twice: that would pay for one label two times. A centre whose nearest image is gone takes the next
 #   nearest.
-# - `ask(row)` is the person who labels: it gives the label of one row. Ask for the chosen rows only. The check counts.
+# - `ask(row)` is the person who labels: it gives the label of one row. Ask for the chosen rows only, and once for each. The
+#   check counts every call.
 #
 # *If you see* `The size of tensor a ... must match the size of tensor b`: subtract one centre at a time, as in
 # `images - centres[0]`.
@@ -193,7 +194,7 @@ def ask(row):
     return "88333388"[int(row)]
 
 rows, labels = choose(images, centres, [1, 2, 4, 5, 6, 7], ask)  # the rows 0 and 3 are test images
-rounded(rows=[int(row) for row in rows], labels=list(labels), labels_paid=len(set(asked)))
+rounded(rows=[int(row) for row in rows], labels=list(labels), labels_paid=len(asked))
 
 # %% [markdown] tags=["hints"]
 # - For one centre: which rows may it still take? Keep a list of them. What has to happen to that list once a row is
@@ -229,7 +230,7 @@ for n, d, k in ((40, 4, 6), (33, 3, 5)):
         return truth[int(row)]
 
     taken, told = choose(points, middles, inside, answer)
-    answers += [[int(row) for row in taken], [int(label) for label in told], len(set(calls))]
+    answers += [[int(row) for row in taken], [int(label) for label in told], len(calls)]
 rounded(*answers)
 
 # %% [markdown] tags=["hints"]
@@ -238,9 +239,9 @@ rounded(*answers)
 # %% [markdown]
 # ## Specialist and generalist
 #
-# With two digits of equal size, guessing is right half of the time; with ten, once in ten times. So their accuracies
+# With two digits that are equally frequent, guessing is right half of the time; with ten, once in ten times. So their accuracies
 # cannot be compared as they are. **Chance** is the accuracy of whoever always names the class that is most frequent in
-# the test set. (With n classes of equal size that is 1/n.) Correct for it:
+# the test set. (With n classes that are equally frequent that is 1/n.) Correct for it:
 #
 # $$ \text{corrected} = \frac{\text{accuracy} - \text{chance}}{1 - \text{chance}} $$
 #
@@ -248,7 +249,8 @@ rounded(*answers)
 #
 # `counts` lists the test images of each class. `curve` lists `(labels, accuracy)` of one reader, labels rising. Give the
 # list of its corrected accuracies; and **labels per class** at the *first* point whose corrected accuracy is at least
-# `level`, or `None` if there is none. Labels are shared equally by the classes. Do not round.
+# `level`, or `None` if there is none. Labels are shared equally by the classes. Do not round. (The lesson's classes were
+# equal, and it read between the points. Here take a measured point.)
 #
 # The check has a specialist for a pair of digits and a generalist for all ten. In all, the specialist reaches the level
 # with ten times fewer labels. What of this is left per class?
@@ -386,6 +388,8 @@ rounded(*answers)
 # 2. the FLOPs of one task alone;
 # 3. the smallest number of tasks from which a task on the base costs **less** than one alone (equal is not less), or
 #    `None` if it never does.
+#
+# The lesson counted offices in labels. Here count FLOPs.
 #
 # The last case in the check has a real base model. How many tasks must share it?
 #
