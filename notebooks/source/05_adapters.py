@@ -907,7 +907,7 @@ def place_figure(task, place, rank):
     ax.axhline(full, color="black", linewidth=1, linestyle=(0, (1, 3)), label="full fine-tuning")
     ax.plot([rank * 1.06 ** (list(PLACES).index(place) - 1.5)], [results(task, place, rank)[0].mean()], marker="*",
             markersize=17, color="white", markeredgecolor="black", linestyle="none", zorder=5, label="your choice")
-    ax.set(xscale="log")
+    ax.set(xscale="log", ylim=(20, 100))  # the same for every scanner
     ax.set_xticks(RANKS, [str(k) for k in RANKS])
     ax.minorticks_off()
     ax.legend(fontsize=8, loc="lower right")
