@@ -14,6 +14,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -294,6 +295,18 @@ def test_builders_are_deterministic_and_leave_the_release_alone():
     for each in (*attacks.ATTACKS, *attacks.RIGHT):
         assert each.build(nb) == each.build(nb), each.name
     assert nb == before
+
+
+def test_the_search_of_memory_finds_what_lies_there_and_not_itself():
+    if not Path("/proc/self/maps").exists():
+        return  # that attack is one on Linux
+    code = next(row["code"] for row in tomllib.loads((attacks.DATA / "attacks.toml").read_text("utf-8"))["attack"]
+                if row["number"] == 120)
+    hidden = "keep = '### BEGIN SOL' + 'UTION' + chr(10) + 'def soft' + 'max(x): return x' * 9"
+    for before, found in (("", "in memory: nothing"), (hidden, "in memory: [b")):
+        run = subprocess.run([sys.executable, "-c", f"{before}\nSAID = []\nexec({code!r})\nprint(*SAID)"],
+                             capture_output=True, text=True, timeout=60, check=True)
+        assert run.stdout.startswith(found), (before, run.stdout[:300], run.stderr)
 
 
 def test_dangerous_payloads_end_outside_a_sandbox():

@@ -6,8 +6,10 @@ import sys
 import threading
 import time
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import nullcontext
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import fake_engine
 import pytest
@@ -266,6 +268,25 @@ def test_a_scheduler_that_does_not_answer_is_one_sentence(monkeypatch):
         with pytest.raises(CourseError, match="no Dask scheduler answers at"), cluster.dask(
                 address, fake_engine.environment, answer=0.5):
             pass
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_client_whose_loop_begins_late_is_asked_for_once_more(monkeypatch, failures):
+    asked = []
+
+    class Client:
+        def __init__(self, address, **options):
+            asked.append(address)
+            assert len(asked) > failures
+
+        def __getattr__(self, name):
+            return {"run": lambda f: {"worker": f()}, "nthreads": lambda: {"worker": 1}}.get(name, lambda *_, **__: None)
+
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=Client))
+    expected = pytest.raises(CourseError, match="no Dask scheduler answers at") if failures == 2 else nullcontext()
+    with expected, cluster.dask("tcp://127.0.0.1:9", fake_engine.environment) as found:
+        assert found
+    assert len(asked) == 2
 
 
 @pytest.fixture

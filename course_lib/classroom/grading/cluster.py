@@ -122,8 +122,8 @@ def dask(address, environment, *, stall=math.inf, answer=ANSWER):
     except ImportError:
         raise CourseError("--dask needs the package distributed: type  pip install 'frugal-ai-lab[cluster]'") from None
     try:
-        client = distributed.Client(address, timeout=answer, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
+        client = _client(distributed, address, answer)
+    except (OSError, ValueError, TimeoutError, AssertionError) as error:
         raise CourseError(f"no Dask scheduler answers at {address} within {answer:g} s ({_line(error)}): start one "
                           "with  dask scheduler  and give the address it prints") from None
     try:
@@ -132,6 +132,15 @@ def dask(address, environment, *, stall=math.inf, answer=ANSWER):
         yield Pool(client.get_executor(pure=False), 4 * threads, _watch(client, PATIENCE), stall)
     finally:
         client.close(timeout=2)
+
+
+def _client(distributed, address, answer):
+    for again in (True, False):
+        try:
+            return distributed.Client(address, timeout=answer, set_as_default=False)
+        except AssertionError:  # the thread of its own loop did not begin within ten seconds: a busy machine
+            if not again:
+                raise
 
 
 def _same_everywhere(client, address, environment, answer):

@@ -31,7 +31,7 @@ SERVES = sys.platform == "linux"  # elsewhere fork is missing (Windows) or not s
 ALWAYS = ("torch", "numpy", "ipykernel.kernelapp", "ipykernel.debugger", "IPython", "IPython.core.completerlib",
           "IPython.core.debugger", "IPython.extensions.storemagic", "tornado.platform.asyncio", "debugpy", "matplotlib.pyplot",
           "matplotlib_inline.backend_inline", "pytest", "nbval.plugin", "nbformat", "jupyter_client", "psutil",
-          "course_lib.selfcheck", "course_lib.classroom.grading.runner")
+          "course_lib.selfcheck", "course_lib.classroom.grading.runner", "course_lib.classroom.grading.paced")
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
 SIGNALS = {b"I": signal.SIGINT, b"T": signal.SIGTERM, b"K": signal.SIGKILL}
 
@@ -203,7 +203,8 @@ def _start_kernel(request, say_bound, may_go):
     from ipykernel.kernelapp import IPKernelApp
 
     app = IPKernelApp.instance()
-    app.initialize(["-f", str(file), "--HistoryManager.enabled=False", "--InteractiveShellApp.exec_PYTHONSTARTUP=False"])
+    app.initialize(["-f", str(file), f"--IPKernelApp.outstream_class={__package__}.paced.PacedStream",
+                    "--HistoryManager.enabled=False", "--InteractiveShellApp.exec_PYTHONSTARTUP=False"])
     app.shell.ask_exit = lambda: None  # exit() in a scratch cell shall not end what comes after it
     os.write(say_bound, b"b")
     os.read(may_go, 1)
