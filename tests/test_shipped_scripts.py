@@ -47,6 +47,12 @@ def test_the_byte_models(script):
     assert weights == sparse.active_parameters()
 
 
+def test_the_formats(script, monkeypatch, tmp_path):
+    run(script("local_deployment"), monkeypatch, "--processes", 1, "--repeats", 1)
+    made = json.loads((tmp_path / "07_local_deployment.json").read_text())
+    assert [r.keys() for r in made["rows"]] == [r.keys() for r in shipped("07_local_deployment").rows]
+
+
 def test_the_checkpoint(script, monkeypatch, tmp_path):
     run(script("byte_transformer"), monkeypatch, "--steps", 1, "--exit-steps", 1, "--batch", 1, "--to", tmp_path)
     record = json.loads((tmp_path / "byte_transformer.json").read_text())
