@@ -7,7 +7,9 @@ import pytest
 
 from course_lib import ledger
 
-NAMES = {"use", "by_small_steps", "energy_left", "rebound", "eaten_up", "yearly", "levers", "spent"}
+NAMES = {"use", "by_small_steps", "energy_left", "rebound", "eaten_up", "yearly", "levers", "spent", "other_growth", "how_much",
+         "apparent_elasticity", "seen_rebound", "YEARS", "computing", "energy", "per_unit", "bill", "best_label", "LABELS",
+         "LESSONS", "BUDGET", "HOURS", "SCREEN"}
 
 
 @pytest.fixture
@@ -45,6 +47,53 @@ def test_wrong_input_gets_one_sentence(lesson):
     for wrong in (33, 1, -0.1, math.nan):
         with pytest.raises(ValueError, match="give the share that is saved, from 0 to below 1"):
             lesson["energy_left"](wrong, 0.5)
+    for wrong in (-0.1, 1.5, 50, math.nan):
+        with pytest.raises(ValueError, match="give the part of the price that falls, from 0 to 1"):
+            lesson["energy_left"](0.9, 0.5, share=wrong)
+        with pytest.raises(ValueError, match="give the part of the price that falls, from 0 to 1"):
+            lesson["levers"](0.9, 0.5, share=wrong, tax=1, cap=1, needed=1)
+    with pytest.raises(ValueError, match="saving is 0: where nothing is saved there is no rebound"):
+        lesson["rebound"](0, 0.5)
+
+
+def test_backfire_begins_where_share_times_elasticity_is_one_and_later_for_a_large_saving(lesson):
+    for share, elasticity in ((1, 0.7), (0.1, 2), (0.5, 2), (0.5, 3)):
+        assert lesson["rebound"](1e-6, elasticity, share) == pytest.approx(share * elasticity, rel=1e-4)
+    assert lesson["rebound"](0.01, 2.2, 0.5) > 1 > lesson["rebound"](0.8, 2.2, 0.5)
+
+
+@pytest.mark.parametrize(("elasticities", "word"), [((0.1, 1.2), "loosely stated"), ((0.6, 0.9), "supported"),
+                                                    ((0.1, 0.3), "contested")])
+def test_the_verdict_on_the_rebound_follows_from_the_range_that_is_held_possible(lesson, elasticities, word):
+    assert lesson["how_much"](*(float(lesson["rebound"](0.5, e)) for e in elasticities)) == word
+
+
+@pytest.mark.parametrize(("share", "tokens", "fall"), [(0.001, 40, 33), (0.1, 40, 33), (0.3, 2, 10)])
+def test_the_growth_of_other_work_put_back_makes_the_sum(lesson, share, tokens, fall):
+    lesson["grown"] = 1.27
+    other = lesson["other_growth"](share, tokens, fall)
+    assert share * tokens / fall + (1 - share) * other == pytest.approx(1.27)
+
+
+def test_energy_that_stands_still_is_no_rebound_or_a_full_one(lesson):
+    lesson["energy"], lesson["per_unit"] = 1, lesson["computing"]
+    own = lesson["computing"] ** (1 / lesson["YEARS"]) - 1
+    assert lesson["seen_rebound"](0) == pytest.approx(1) and lesson["apparent_elasticity"](0) == pytest.approx(1)
+    assert lesson["seen_rebound"](own) == pytest.approx(0) and lesson["apparent_elasticity"](own) == pytest.approx(0)
+
+
+def test_the_bill_of_a_course(lesson):
+    one = lesson["bill"](1, 10, hours=8, screen=20, seconds=3600)
+    assert one == {"computing in the lessons": pytest.approx(0.01), "the computer, while you read": pytest.approx(0.16)}
+    assert lesson["bill"](1000, 10)["the computer, while you read"] == pytest.approx(160)
+
+
+def test_labels_are_not_mixed_for_the_watts(lesson):
+    both = {"modelled": (3, 2.0, 8.0), "measured": (1, 0.5, 90.0)}
+    assert lesson["best_label"](both) == "measured"
+    assert lesson["best_label"](both | {"measured": (1, 0.5, 0.0)}) == "modelled", "no joules: nothing is known"
+    assert lesson["best_label"](both | {"measured": (1, 0, 90.0)}) == "modelled", "no CPU time: no watts"
+    assert lesson["best_label"]({"no label": (1, 1.0, 1.0)}) is None and lesson["best_label"]({}) is None
 
 
 def test_growth_is_brought_to_a_year_in_the_exponent(lesson):

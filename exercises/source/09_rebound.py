@@ -156,8 +156,8 @@ rounded(*answers)
 # 3. the rebound: the part of the saving that more use takes away, as a share **of the saving** that there would be if
 #    nobody reacted. Above 1 it is backfire.
 #
-# The check has an estimate of a typical query, and as many prompts a day as a company has told. The elasticity is
-# nobody's: it is made up.
+# The check has an estimate of a typical query, and as many prompts a day as a company has told. The elasticity and the
+# improvements are nobody's: they are made up.
 #
 # *If your energies are a thousand times too large:* a GWh is a thousand MWh, or a billion (`1e9`) Wh.
 
@@ -210,8 +210,8 @@ rounded(*answers)
 #    within the interval;
 # 2. the factor a year from the first count to the last.
 #
-# The check has published counts. Look at the list when it is right: what would you tell somebody who quotes its largest
-# number? And is the second result the mean of the list?
+# The check has published counts. (The months are as one report gives them.) Look at the list when it is right: what would you
+# tell somebody who quotes its largest number? And is the second result the mean of the list?
 #
 # *If you see* `list index out of range`: three counts have two intervals.
 
@@ -226,8 +226,8 @@ def yearly(counts):
     ### END SOLUTION
 
 # %% nbgrader={"grade_id": "ex09_yearly_shown", "grade": true, "points": 1}
-names = ("rb_google_tokens_2024", "rb_google_tokens_2025", "rb_google_tokens_jun25", "rb_google_tokens_oct25")
-tokens = list(zip((0, 13, 14, 18), [fact(name).value for name in names]))
+names = ("rb_google_tokens_2024", "rb_google_tokens_2025", "rb_google_tokens_oct25")
+tokens = list(zip((0, 13, 18), [fact(name).value for name in names]))
 rounded(doubled=[[float(x) for x in yearly([(3, 50.0), (27, 100.0)])[0]], float(yearly([(3, 50.0), (27, 100.0)])[1])],
         tokens=[[float(x) for x in yearly(tokens)[0]], float(yearly(tokens)[1])])
 
