@@ -130,10 +130,10 @@ class EnergyLabel:
         """(heading, what stands large, lines that stand small) of each block, in the order of the label."""
         asked = f"in batches of {self.batch:,}" if self.batch > 1 else "asked alone"
         counted = [f"{name}: {v:,.0f}" if 100 <= v < 1e10 else f"{name}: {v:.3g}" for name, v in self.counts.items()]
-        count = ("Counted", "", counted)
+        quality, count = ("Quality", str(self.quality), [self.quality.details]), ("Counted", "", counted)
         joules = [(f"Energy of a query, {asked}", *self._energy("query")), ("Energy of the training", *self._energy("training"))]
-        first = [count] * (self._runs["query"].provenance < Provenance.SAMPLED)  # else it comes last
-        return [("Quality", str(self.quality), [self.quality.details]), *first, *joules, *[count][len(first):]]
+        sensed = self._runs["query"].provenance >= Provenance.SAMPLED
+        return [quality, *joules, count] if sensed else [quality, count, *joules]
 
     def notes(self) -> list[str]:
         """Boundary, machine and grid, in a line each; with a grid, the grams of a query."""

@@ -46,6 +46,7 @@ if importlib.util.find_spec("course_lib") is None:
 
 # %%
 import copy
+import inspect
 import tempfile
 import textwrap
 from collections import Counter
@@ -602,7 +603,7 @@ def life_figure(queries, floor, base):
                            height=3.9)
     good, cost = totals(floor, base == "us")
     pick = winner(queries, floor, base == "us")
-    shown = {"the start": START, f"cheapest at your number: {told(pick)}" if pick else "": pick}
+    shown = {"the start": START, "cheapest at your number": pick}
     for i, (name, service) in enumerate(shown.items()):
         if service in good:
             ax.plot(QUERIES, cost[good.index(service)], label=name, **plots.series(i) | {"marker": ""})
@@ -610,7 +611,7 @@ def life_figure(queries, floor, base):
         ax.plot(QUERIES, cost.min(0), color="black", linestyle=":", label="cheapest at each number")
     ax.axvline(queries, color="black", linewidth=0.8)
     ax.set(xscale="log", yscale="log")
-    ax.legend(fontsize=8, loc="lower right")
+    ax.legend(fontsize=9, loc="upper left")
     return fig
 
 
@@ -628,9 +629,10 @@ explore(life_figure, alt=life_words, queries=slider(1e2, 1e9, 1e5, log=True, lab
         floor=slider(50, 95, FLOOR, label="floor: right, %"), base=choice(["others", "us"], label="who pays for the base"))
 
 # %% [markdown]
-# With few queries the training decides, and the adapter wins. With many the query decides, and then full training is worth
-# its work. Who pays for the base changes nothing here, because all the winners use the same small one. Raise the floor, and it
-# does. (All of this is counted. Does the meter agree?)
+# With few queries the training decides: the adapter wins, and the early exit is left out, for it must learn too. With more
+# queries the exit pays. With very many, a few per cent of a query outweigh the dearer training. Who pays for the base changes
+# nothing here: the base of a small reader is cheap. Raise the floor, and look again. (All of this is counted. Does the meter
+# agree?)
 #
 # ## Part four: build it, and ask the meter
 #
@@ -778,7 +780,8 @@ print("all four together: the meter leaves more than the product of its own sing
 # - Experts leave a seventh of the FLOPs and nearly the whole cost, as in lesson 04.
 # - All four levers together leave about a hundredth of the FLOPs, and much more of the cost than the small dense reader *alone*.
 #   Each lever adds steps, choices and small operations, and each of these is a call with its price.
-# - Eight bits, which the count does not see, save more than half. (A part of it is the engine, which is quicker than PyTorch.)
+# - Eight bits, which the count does not see, save more than half of the large reader's cost. (A part of it is the engine, which is
+#   quicker than PyTorch.) The small reader they help less: there the calls cost, and not the arithmetic.
 #
 # So the winner by count is not the winner by the meter. Whoever optimises a count gets a good count.
 #
@@ -819,8 +822,8 @@ def pareto_figure():
         middle, low, high = per[name]
         axes[1].errorbar([middle], [right], xerr=[[middle - low], [high - middle]], capsize=3, linestyle="none", **look)
     for ax, most in zip(axes, (work["start"], per["start"][0])):
-        ax.axhline(FLOOR, color="black", linestyle=":", linewidth=1.2)
-        ax.axvline(BUDGET / 100 * most, color="black", linestyle="--", linewidth=1.2)
+        ax.axhline(FLOOR, color="black", linestyle=":", linewidth=1.2, label="floor")
+        ax.axvline(BUDGET / 100 * most, color="black", linestyle="--", linewidth=1.2, label="budget")
         ax.set_xscale("log")
     axes[0].set(xlabel="FLOPs for a query", ylabel="right (% of the exam's scans)")
     axes[1].set_xlabel(f"J for a query ({queries['start'].total.label})" if all_joules else "CPU seconds for a query")
@@ -843,6 +846,12 @@ plots.show(pareto_figure(), alt="Two panels with the same services at the same h
 # there is none. A letter that we give ourselves would be an opinion that looks like a measurement. In its place the label
 # shows the ladder of evidence.
 #
+# The heart of it, from `course_lib.label`, is the order. Where a sensor was read, joules come first. Where not, the counts do.
+
+# %%
+print(inspect.getsource(EnergyLabel.blocks))
+
+# %% [markdown]
 # The grid turns joules into grams. Nobody guesses it for you. Choose one with its name and its year, or none.
 
 # %% tags=["nbval-check-output"]
@@ -973,8 +982,8 @@ print(f"Verdicts in your ledger: {len(mine)} of {len(claims)}; the same as the s
 print(textwrap.fill("Others: " + (", ".join(f"{n} from lesson {k}" for k, n in sorted(missing.items())) or "none"), 96))
 
 # %% [markdown]
-# Of the 20 claims that were measured here, 5 are supported as they stand. "Loosely stated" is the most common word: true in its
-# place, and stretched. That is no reason to smile at the article. It is what happens when figures travel without their boundary.
+# Of the 20 claims that were measured here, 5 are supported as they stand. Over all, "loosely stated" is the most common word: true
+# in its place, and stretched. That is no reason to smile at the article. It is what happens when figures travel without their boundary.
 #
 # ### Your ledger, and those of others
 #
