@@ -15,6 +15,7 @@ import re
 import tempfile
 from collections import Counter
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 SCHEMA = 1
@@ -90,14 +91,24 @@ def append(kind: str, **data) -> dict:
 def log_reading(window, quantity: str, mean: float, half_width: float | None, n: int) -> dict:
     """Add one line of kind "reading": what `Reading.log()` and `Measurement.log()` keep, all figures per call.
 
-    `window` is a `Reading`, `n` the number of windows. A figure that is not finite is kept as null.
+    `window` is a `Reading`, `n` the number of windows. A figure that is not finite is kept as null. `parts` says of each
+    component how its joules were obtained, `machine` of what kind the machine is: so ledgers can be pooled.
     """
     one = window.per_call()
     figures = {"mean": mean, "half_width": half_width, "seconds": one.seconds, "cpu_seconds": one.cpu_seconds,
                "joules": one.joules}  # fmt: skip
     finite = {k: float(v) if v is not None and math.isfinite(v) else None for k, v in figures.items()}
+    parts = [{"name": c.name, "joules": float(c.joules), "label": c.label, "source": c.source, "scope": c.scope}
+             for c in one.trusted]
     return append("reading", name=str(one.name), label=one.label, provenance=one.provenance.name.lower(),
-                  quantity=quantity, n=n, calls=window.calls, **finite)  # fmt: skip
+                  quantity=quantity, n=n, calls=window.calls, parts=parts, machine=_machine(), **finite)  # fmt: skip
+
+
+@cache
+def _machine() -> dict:
+    """The kind of machine; nothing that says whose it is."""
+    from course_lib.setup import usable_cores, where  # here, for the ledger is read where torch is not
+    return {"where": where(), "cores": float(usable_cores())}
 
 
 def _last_byte(file) -> bytes:

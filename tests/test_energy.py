@@ -292,7 +292,7 @@ def book(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_LEDGER", str(tmp_path / "book.jsonl"))
 
 
-FIELDS = {"name", "label", "provenance", "quantity", "mean", "half_width", "n", "calls", "seconds",
+FIELDS = {"parts", "machine", "name", "label", "provenance", "quantity", "mean", "half_width", "n", "calls", "seconds",
           "cpu_seconds", "joules"}
 
 
@@ -304,6 +304,9 @@ def test_a_measurement_is_in_the_ledger_only_when_asked(book, counter):
     assert line["kind"] == "reading" and set(line) == FIELDS | {"schema", "time", "kind"}
     assert (line["name"], line["label"], line["provenance"], line["quantity"], line["n"], line["calls"]) == (
         "step", "measured", "measured", "joules", 5, 20)
+    assert sum(part["joules"] for part in line["parts"]) == pytest.approx(line["joules"])
+    assert all(part["label"] == "measured" and part["source"] and part["scope"] for part in line["parts"])
+    assert set(line["machine"]) == {"where", "cores"}
     assert line["mean"] == pytest.approx(9, rel=1e-3) and line["joules"] == pytest.approx(9, rel=1e-3)
     assert line["seconds"] == line["cpu_seconds"] == pytest.approx(0.3) and line["half_width"] < 0.1
 

@@ -1,4 +1,4 @@
-"""The instructors' half of the `course` command: build lessons, release exercises, set the address."""
+"""The instructors' half of the `course` command: build lessons, release exercises, pool ledgers, set the address."""
 
 import sys
 
@@ -30,6 +30,12 @@ def add_commands(commands):
     links.add_argument("repository", metavar="OWNER/NAME", help="the repository on GitHub")
     command_line.add_commands(commands)
 
+    pool = command("pool", "Make one experiment of a class's ledgers, in a page that names nobody.",
+                   "course pool class.zip -o report.html")
+    pool.add_argument("ledgers", nargs="+", metavar="LEDGERS",
+                      help="learners' ledger.jsonl files, or folders or zips of them (from Moodle or Canvas too)")
+    pool.add_argument("-o", "--out", metavar="HTML", default="report.html", help="the report (default: report.html)")
+
 
 def run(options):
     """Run one of them; returns the exit code: 0 done, 1 something failed or differs, 2 a wrong request."""
@@ -40,6 +46,10 @@ def run(options):
             except CourseError:
                 root = None
             return command_line.run(options, root)
+        if options.command == "pool":
+            from .pool.run import pool
+
+            return pool(options.ledgers, options.out)
         root = course_root()
         if options.command == "build":
             from .build import build

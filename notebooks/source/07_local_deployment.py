@@ -699,7 +699,7 @@ ram = {name: fact(f).to("GB") for name, f in PHONES.items()}
 # %%
 guess_fit = predict(
     "07-fits", "Eight models, from 1.8 to 671 billion parameters, at about 4.9 bits. How many fit into half the memory of the "
-    f"average phone sold, which has {ram[AVERAGE]} GB?", options=list(range(9)), guess=1,
+    f"average phone sold, which has {ram[AVERAGE]} GB?", options=[0, 1, 2, 3, 4, 5, 6, 7, 8], guess=1,
 )
 guess_fit
 

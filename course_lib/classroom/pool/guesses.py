@@ -1,0 +1,71 @@
+"""The class's predictions and verdicts, counted. Skipped predictions are no predictions."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+
+from ...claims import VERDICTS, all_claims
+
+CLASSES = ("right", "near", "far")
+WITHIN, NEAR = 1.1, 2.0  # factors: as close as the lessons call exact; half or double
+OF_RANGE = 0.05, 0.2  # the same, in shares of the slider, where a number is 0 or less
+
+
+@dataclass
+class Tally:
+    """How one question went. `label` sets joules of different labels apart; `factors` are said / result."""
+
+    question: object
+    label: str
+    counts: Counter = field(default_factory=Counter)
+    skipped: int = 0
+    factors: list = field(default_factory=list)
+
+    answered = property(lambda self: self.counts.total())
+
+    @property
+    def typical(self):
+        """The median of said / result, of numbers above 0, or None."""
+        logs = sorted(map(math.log, self.factors))
+        return math.exp((logs[len(logs) // 2] + logs[~(len(logs) // 2)]) / 2) if logs else None
+
+
+def judge(question, said, result):
+    """ "right", "near" or "far": the same word; a number within 10 %, or within half and double.
+
+    Where a number is 0 or less there are no factors: 5 % and 20 % of the slider's length count instead.
+    """
+    if question.options:
+        return "right" if said == result else "far"
+    if said == result:
+        return "right"
+    if said > 0 and result > 0:
+        gap, (first, second) = max(said / result, result / said), (WITHIN, NEAR)
+    else:
+        ends = [end for end in (question.low, question.high) if end is not None]
+        gap, (first, second) = abs(said - result) / ((max(ends) - min(ends) if ends else 0) or 1), OF_RANGE
+    return "right" if gap <= first else "near" if gap <= second else "far"
+
+
+def tallies(ledgers, course):
+    """[Tally] in the order of the lessons, of questions that somebody met."""
+    found = {}
+    for ledger in ledgers:
+        for key, (said, result, answered, label) in ledger.predictions.items():
+            question = course.questions[key]
+            tally = found.setdefault((key, label), Tally(question, label))
+            if not answered:
+                tally.skipped += 1
+                continue
+            tally.counts[judge(question, said, result)] += 1
+            if not question.options and said > 0 and result > 0:
+                tally.factors.append(said / result)
+    order = list(course.questions)
+    return [found[key] for key in sorted(found, key=lambda key: (order.index(key[0]), key[1]))]
+
+
+def verdicts(ledgers):
+    """{claim id: Counter of words} in the order of the claims."""
+    counts = {id: Counter(ledger.verdicts[id] for ledger in ledgers if id in ledger.verdicts) for id in all_claims()}
+    return {id: Counter({word: count[word] for word in VERDICTS if count[word]})  # in the order of the words
+            for id, count in counts.items() if count}
