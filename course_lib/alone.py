@@ -1,12 +1,15 @@
 """What `ondevice.run_alone` starts: one model in a process of its own, with one engine and nothing else.
 
-Run as a script it imports nothing of the course, and PyTorch only where PyTorch is the engine. It reads one JSON object
-from standard input and prints one. An engine turns a file into a function, uint8 [batch, T] -> float32 [batch, T, 256].
+Run as a script it imports nothing of the course, and PyTorch only where PyTorch is the engine. It reads one line of JSON
+from standard input and prints one; with the end of that input, which is the end of its parent, it ends. An engine turns a
+file into a function, uint8 [batch, T] -> float32 [batch, T, 256].
 """
 
 import json
+import os
 import re
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -111,7 +114,16 @@ def measure(ask: dict) -> dict:
     return answer
 
 
+def end_with_parent():
+    """Waits until nobody holds the other end of standard input, and ends the process."""
+    while os.read(0, 1):  # not sys.stdin.read: its lock would be held when Python shuts down
+        pass
+    os._exit(1)
+
+
 if __name__ == "__main__":
-    asked = json.load(sys.stdin)
+    asked = json.loads(sys.stdin.readline())
+    if asked["engine"]:
+        threading.Thread(target=end_with_parent, daemon=True).start()
     found = measure(asked) if asked["engine"] else {"version": sys.version.split()[0]}
     print("\n" + json.dumps(found | {"peak_bytes": peak_bytes(), "torch_loaded": "torch" in sys.modules}))

@@ -8,6 +8,7 @@ import os
 import statistics
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,17 +91,25 @@ def run_alone(file: str | os.PathLike | None = None, windows: Tensor | None = No
                "length": windows.shape[1] - 1, "context": context, "repeats": repeats}
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     paths = [str(Path(alone.__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    try:  # run() ends the process on any exception here, Ctrl-C too; -P: the course's modules hide nobody else's
-        done = subprocess.run([sys.executable, "-P", alone.__file__], input=json.dumps(ask), capture_output=True, text=True,
-                              check=False, timeout=timeout_s,
-                              env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(filter(None, paths))})
-    except subprocess.TimeoutExpired:
-        raise RuntimeError(f"the process with {engine} took more than {timeout_s:g} s and was ended; give it a smaller "
-                           "model, fewer windows, or more time (timeout_s)") from None
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise RuntimeError(f"the process with {engine} ended with code {done.returncode} and without an answer: {last[:200]}")
-    answer = json.loads(done.stdout.splitlines()[-1])
+    with subprocess.Popen([sys.executable, "-P", alone.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True,  # -P: the course's modules hide nobody else's
+                          env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(filter(None, paths))}) as child:
+        held, child.stdin = child.stdin, None  # communicate() would close it; a child whose parent is killed sees it close
+        try:
+            with suppress(OSError):  # it may have died already; its last words are read below
+                print(json.dumps(ask), file=held, flush=True)
+            said, error = child.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"the process with {engine} took more than {timeout_s:g} s and was ended; give it a smaller "
+                               "model, fewer windows, or more time (timeout_s)") from None
+        finally:
+            child.kill()  # on any exception, Ctrl-C too; it does nothing to a process that has ended
+            with suppress(OSError):
+                held.close()
+    if child.returncode:
+        last = (error.strip().splitlines() or ["it said nothing"])[-1]
+        raise RuntimeError(f"the process with {engine} ended with code {child.returncode} and without an answer: {last[:200]}")
+    answer = json.loads(said.splitlines()[-1])
     if "refused" in answer:
         raise damaged(file, answer["refused"])
     for key in ("step_s", "step_cpu_s"):  # JSON made words of the numbers

@@ -45,7 +45,8 @@ def main(folder):
     submissions = intake.collect(folder / "class", [exercise])
     small, usual = model.Limits(**attacks.LIMITS), model.Limits()
     # Attacks that do not end by themselves get less time; those that have something to show, all that they need.
-    patient = {f"attack {attack.number}" for attack in attacks.ATTACKS if attack.shows}
+    # So does one that ends by itself and touches two gigabytes before: on a busy machine that takes a while.
+    patient = {f"attack {attack.number}" for attack in attacks.ATTACKS if attack.shows} | {"own task 148"}
     hurried = {s.learner for s in submissions if s.learner.startswith(("attack", "own task"))
                and " ".join(s.learner.split()[:-1]) not in patient}
     graded = {}

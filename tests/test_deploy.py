@@ -294,6 +294,26 @@ def test_an_interrupted_cell_ends_its_process(files, tmp_path):
     assert born and not psutil.wait_procs(born, timeout=30)[1]
 
 
+@pytest.mark.parametrize("name", ["int8", "torch"])
+def test_a_killed_kernel_takes_its_process_with_it(files, tmp_path, name):
+    script = tmp_path / "cell.py"
+    script.write_text(f"from course_lib.ondevice import run_alone\nrun_alone({str(files[name])!r}, repeats={SLOW})\n")
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    with subprocess.Popen([sys.executable, script], env={**os.environ, "PYTHONPATH": paths}) as kernel:
+        try:
+            limit, born = time.monotonic() + 60, []
+            while time.monotonic() < limit and not (born and born[0].cpu_times().user > 2):  # it is at work
+                time.sleep(0.05)
+                born = born or psutil.Process(kernel.pid).children()
+            assert born[0].is_running()
+        finally:
+            kernel.kill()  # nothing of it can run any more
+    alive = psutil.wait_procs(born, timeout=15)[1]  # left alone it would work for hours
+    for child in alive:
+        child.kill()
+    assert born and not alive
+
+
 def test_a_process_that_dies_is_told_in_one_sentence(files, tmp_path, monkeypatch):
     (tmp_path / "dies.py").write_text("import os, sys; print('no memory left', file=sys.stderr, flush=True); os._exit(7)")
     monkeypatch.setattr(alone, "__file__", str(tmp_path / "dies.py"))

@@ -3,7 +3,7 @@
     python benchmarks/shipped/local_deployment.py         # a minute
 
 The files are written and counted by the lesson's own functions; each runs in fresh processes, and the quickest one is
-kept: other programs can only slow it down.
+kept: other programs can only slow it down. So `peak_bytes` is that of the quickest process, not the least or the mean.
 """
 
 import argparse

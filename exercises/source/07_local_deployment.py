@@ -58,7 +58,7 @@ from course_lib.selfcheck import check, grading_seed, hint, rounded
 # of the file, divided by all parameters, those of the rest too.
 #
 # The check has the model of the lesson as Q4_0, and Phi-3-mini at 4 bits without any scale. Its paper says
-# `fact("ph_phi3")`. Which unit did its authors probably mean?
+# `fact("ph_phi3")`, and your result in GiB comes nearest to that.
 #
 # *If you see* `'float' object cannot be interpreted as an integer`: `/` gives a float. `//` divides whole numbers.
 
@@ -77,7 +77,8 @@ def in_units(size, gib, bits_each):
 phi_3 = round(fact("ph_phi3_params").value * 10**9)  # parameters, published
 rounded(lesson_model=in_units(*file_size(3_276_800, 46_592, 4, 32, 16)),
         phi_3_no_scale=in_units(*file_size(phi_3, 0, 4, 32, 0)),
-        a_scale_for_each_row=in_units(*file_size(4096 * 1024, 4096, 8, 1024, 32)))
+        a_scale_for_each_row=in_units(*file_size(4096 * 1024, 4096, 8, 1024, 32)),
+        scales_of_6_bits=in_units(*file_size(4096 * 1024, 4096, 4, 32, 6)))
 
 # %% [markdown] tags=["hints"]
 # - The file holds three kinds of numbers. Which ones, how many of each, and how many bits has one of them?
@@ -92,21 +93,21 @@ check("ex07_file_shown")
 # %% nbgrader={"grade_id": "ex07_file_unseen", "grade": true, "points": 2} tags=["hidden"]
 rng = random.Random(grading_seed(701))
 answers = []
-for bits, block, scale_bits in ((4, 32, 8), (8, 64, 32), (6, 128, 16), (2, 16, 0)):
+for bits, block, scale_bits in ((4, 32, 8), (8, 64, 32), (6, 128, 6), (2, 16, 0)):
     numbers = 8 * block * rng.randint(2_000, 90_000), rng.randint(10_000, 99_999)
     size, gib, bits_each = file_size(*numbers, bits, block, scale_bits)
     answers.append([operator.index(size), float(gib), float(bits_each)])
 rounded(*answers)
 
 # %% [markdown] tags=["hints"]
-# - Try a scale of 8 or 32 bits, and a large `rest`. Without rest, blocks of 32 and scales of 16 bits add half a bit.
+# - Try a scale of 6 or 32 bits, and a large `rest`. Without rest, blocks of 32 and scales of 16 bits add half a bit.
 
 # %% [markdown]
 # ## Find the scale
 #
-# With `bits` bits, the whole numbers of a *symmetric* format go from $-m$ to $m$, where $m = 2^{\text{bits} - 1} - 1$:
-# from -127 to 127 for 8 bits. (The lesson allowed one more negative number, -128. Here it stays unused, so that both
-# sides are alike.) The weight that is largest in **size**, positive or negative, becomes $m$ or $-m$. So the scale is
+# With `bits` bits, the whole numbers of a *symmetric* format go from $-m$ to $m$, where $m = 2^{\text{bits} - 1} -
+# 1$: from -127 to 127 for 8 bits. (As in the lesson, -128 stays unused, so that both sides are alike.) The weight
+# that is largest in **size**, positive or negative, becomes $m$ or $-m$. So the scale is
 #
 # $$ \text{scale} = \frac{\max |w|}{m}. $$
 #
@@ -131,7 +132,8 @@ def find_scale(W, bits, per):
 W = torch.tensor([[0.3, -0.1, 0.2, 0.4], [25.0, -63.5, 8.0, 31.0], [0.0, 0.0, 0.0, 0.0]], dtype=torch.float64)
 rounded(tensor=torch.as_tensor(find_scale(W, 8, per="tensor")),
         channel=torch.as_tensor(find_scale(W, 8, per="channel")),
-        four_bits=torch.as_tensor(find_scale(W, 4, per="channel")))
+        four_bits=torch.as_tensor(find_scale(W, 4, per="channel")),
+        all_zeros=torch.as_tensor(find_scale(0 * W, 8, per="tensor")))
 
 # %% [markdown] tags=["hints"]
 # - Which weight of the second row is the largest in size? Does `.max()` find it?
@@ -164,14 +166,14 @@ rounded(*answers, torch.as_tensor(find_scale(torch.zeros(2, 3, dtype=torch.float
 #
 # Now the scale is **given**. Each weight becomes $q$, the whole number that is nearest to $w / \text{scale}$; but never
 # one beyond $-m$ or $m$: there it is *clamped* to $-m$ or $m$. (With the scale from above, nothing is beyond. Some
-# formats choose a smaller scale on purpose: they clamp a few large weights, and round the many others more finely. And
-# the scale for what the weights multiply is often chosen beforehand, on other data.) The way back is q times the scale.
+# formats choose a smaller scale on purpose: they clamp a few large weights, and round the many others more finely.) The
+# way back is q times the scale.
 #
 # `scale` has the shape `[1, 1]` or `[d_out, 1]`. Give `q`, a tensor of `torch.int8`, also for fewer bits than 8; and
 # the weights that come back, float64. No weight lies in the middle between two whole numbers here.
 #
-# The check also shows the error of each row, over the size of that row: 1 is as bad as forgetting the row. In the
-# matrix one row is large. What does one scale for all do to the other row?
+# The check shows q, and how far the weights that come back are off: the error of each row, over the size of that row. 1 is
+# as bad as forgetting the row. In the matrix one row is large. What does one scale for all do to the other row?
 #
 # *If a large weight comes back with the wrong sign:* int8 ends at 127, and what is larger starts again at -128. Clamp
 # *before* you change the type.
@@ -195,7 +197,7 @@ for name, (scale, bits) in scales.items():
     q, back = (torch.as_tensor(x) for x in quantise(W, torch.tensor(scale, dtype=torch.float64), bits))
     error = (W - back).square().sum(dim=1) / W.square().sum(dim=1)
     of_rows = [round(float(e) ** 0.5, 3) for e in error]
-    lines |= {f"{name}: q": q, f"{name}: back": back, f"{name}: error of each row": of_rows}
+    lines |= {f"{name}: q": q, f"{name}: error of each row": of_rows}
 rounded(**lines)
 
 # %% [markdown] tags=["hints"]
@@ -225,13 +227,13 @@ rounded(*answers)
 # ## What the cache takes
 #
 # For each token of a text, each layer keeps two vectors, a **key** and a **value**: later tokens look at them. That is
-# the key-value cache. A vector consists of `kv_heads` heads, and each has `width // heads` numbers. In the first models
-# `kv_heads` equals `heads`. In many newer ones several heads share one key and one value, so that `kv_heads` is
-# smaller.
+# the key-value cache. A vector consists of `kv_heads` heads, and each has `width // heads` numbers: together they are what
+# the lesson called `kv_width`. In the first models `kv_heads` equals `heads`. In many newer ones several heads share one
+# key and one value, so that `kv_heads` is smaller.
 #
-# `model` is a dict with `"layers"`, `"width"` (of the whole model), `"heads"` and `"kv_heads"`. The cache stores its
-# numbers with `bits` bits. `batch` texts of `tokens` tokens each are in work at the same time: each has a cache of its
-# own. Give two whole numbers:
+# `model` is a dict with `"layers"`, `"width"` (of the model, not of keys and values), `"heads"` and `"kv_heads"`. The
+# cache stores its numbers with `bits` bits. `batch` texts of `tokens` tokens each are in work at the same time: each
+# has a cache of its own. Give two whole numbers:
 #
 # 1. the bytes of all caches together;
 # 2. how many tokens each of the `batch` texts may have at most, if all caches together may take `room` bytes.
@@ -245,8 +247,8 @@ rounded(*answers)
 def cache_size(model, tokens, batch, bits, room):
     """(bytes of all key-value caches, most tokens for each text in `room` bytes)."""
     ### BEGIN SOLUTION
-    vector = model["kv_heads"] * (model["width"] // model["heads"])
-    one_token = 2 * model["layers"] * vector * bits // 8 * batch  # a key and a value, for one token of every text
+    kv_width = model["kv_heads"] * (model["width"] // model["heads"])
+    one_token = 2 * model["layers"] * kv_width * bits // 8 * batch  # a key and a value, for one token of every text
     return one_token * tokens, room // one_token
     ### END SOLUTION
 
@@ -259,8 +261,8 @@ rounded(**{name: [operator.index(n) for n in cache_size(*case)] for name, case i
 
 # %% [markdown] tags=["hints"]
 # - How many vectors does one token leave behind in one layer? And in all layers?
-# - One vector has `kv_heads * (width // heads)` numbers, each of `bits // 8` bytes if bits is 8 or 16. To be right for
-#   4 bits too, multiply everything first, and divide by 8 at the end.
+# - One vector has `kv_heads * (width // heads)` numbers of `bits` bits. Multiply everything first, and divide by 8 at the
+#   end.
 # - One token takes `2 * layers * kv_heads * (width // heads) * bits // 8` bytes. How many tokens are there, over all
 #   texts?
 # - If each text gets one token more, `batch` tokens are added. So `room` is divided (`//`) by the bytes of one token
@@ -277,15 +279,20 @@ for bits, shared in ((16, 4), (8, 2), (4, 3), (16, 1)):
     model = {"layers": layers, "width": size * shared * kv_heads, "heads": shared * kv_heads, "kv_heads": kv_heads}
     given = rng.randint(100, 9000), rng.randint(2, 9), bits, rng.randint(10**9, 4 * 10**9)
     answers.append([operator.index(n) for n in cache_size(model, *given)])
+# exactly full, where a detour over fractions loses a token
+start, one = rng.randint(301, 900), 2 * layers * size * kv_heads * 2
+tokens, most = next((t, n) for t in range(start, 2 * start) for n in range(100, t) if int(n / t * t) < n)
+answers.append([operator.index(n) for n in cache_size(model, tokens, 3, 16, most * one * 3)])
 rounded(*answers)
 
 # %% [markdown] tags=["hints"]
-# - Put your number of tokens into the first result: is it inside `room`, and with one token more outside?
+# - Put your number of tokens into the first result: is it inside `room`, and with one token more outside? Try a room that
+#   is exactly full, too. Whole numbers need `//`: fractions are rounded.
 
 # %% [markdown]
 # ## Does it fit the phone?
 #
-# A phone has `ram_gb` GB of memory, and one app may take the `share` of it (0 to 1). The app needs the weights and the
+# A phone has `ram_gb` GB of memory, and one app may take a share of it, `share` (0 to 1). The app needs the weights and the
 # key-value cache of `cache` bytes. `formats` gives the bits for each parameter of some formats, by name, in no order.
 #
 # The model has `total` parameters, of which `active` work for one token. In a dense model the two are equal. In a
@@ -310,14 +317,16 @@ def best_format(total, active, formats, cache, ram_gb, share):
 
 # %% nbgrader={"grade_id": "ex07_phone_shown", "grade": true, "points": 1}
 # Published: bits of a weight by format, the memory of a phone as sold on average and of a large one, two models, and a
-# rule of thumb for the share of an app. Half of the memory and a cache of 0.3 GB are our assumptions.
+# rule of thumb for the share of an app. Half of the memory and a cache of 0.3 GB are our assumptions; the last case is
+# made up.
 bits = {name: fact(f"bpw_{name}").value for name in ("Q4_K_M", "Q8_0", "Q2_K", "F16")}
 average, large, rule = (fact(name).value for name in ("ph_ram_avg25", "ph_iphone_17pro", "ph_app_share"))
-phi_3 = fact("ph_phi3_params").value * 1e9
+phi_3, nano = (fact(name).value * 1e9 for name in ("ph_phi3_params", "ph_nano1"))
 mixtral = fact("moe_mixtral7_total").value * 1e9, fact("moe_mixtral7_active").value * 1e9
 cases = {"dense": (phi_3, phi_3, bits, 0, average, 0.5), "with_cache": (phi_3, phi_3, bits, 0.3e9, average, 0.5),
          "by_the_rule": (phi_3, phi_3, bits, 0.3e9, average, rule / 100),
-         "experts": (*mixtral, bits, 0.3e9, large, 0.5)}
+         "experts": (*mixtral, bits, 0.3e9, large, 0.5), "small_model": (nano, nano, bits, 0.3e9, large, 0.5),
+         "exactly_full": (8e9, 8e9, {"two": 2.0, "four": 4.0, "eight": 8.0}, 0, 8, 0.5)}
 answers = {name: best_format(*case) for name, case in cases.items()}
 rounded(**{name: [best, float(left)] for name, (best, left) in answers.items()})
 
@@ -375,9 +384,9 @@ rounded(*answers)
 # time of a step. But both must be paid: the energy is their **sum**. Give tokens per second, over all texts, and joules
 # per token.
 #
-# The machine in the check is made up. Compare `float16` with `int4` there: how much faster is int4, and how much
-# cheaper? Left out is what a machine draws whatever it does; of that, the faster format saves its share. So only
-# measuring can tell: the lesson has published cases.
+# The machine in the check is made up, its prices too, and 8 FLOPs to unpack a weight are many. Compare `float16` with
+# `int4` there: int4 is much faster. Is it cheaper at all? (A real machine also draws power all the time. A faster format
+# pays that for fewer seconds, and it is left out here. Only measuring can tell: the lesson has published cases.)
 #
 # *If your tokens per second fall when the batch grows:* a step of 16 texts gives 16 tokens, not one.
 
@@ -402,9 +411,10 @@ rounded(**{name: [float(x) for x in decode(*case)] for name, case in cases.items
 # %% [markdown] tags=["hints"]
 # - Which of these grow with the batch: the bytes of the weights, those of the caches, the FLOPs that multiply, those
 #   that unpack?
-# - Bytes of a step: `weights * bits / 8 + batch * cache`. FLOPs of a step: `weights * (2 * batch + unpack)`.
-# - Seconds of a step: the larger one (`max`) of bytes over `bytes_per_s` and FLOPs over `flop_per_s`. How many tokens
-#   has the step given?
+# - Two sums first: all bytes of one step, and all FLOPs of one step. In each, one part is there once, and one part once
+#   for each text.
+# - Bytes of a step: `weights * bits / 8 + batch * cache`. FLOPs of a step: `weights * (2 * batch + unpack)`. Its seconds
+#   are the larger one (`max`) of bytes over `bytes_per_s` and FLOPs over `flop_per_s`.
 # - A step gives `batch` tokens: divide `batch` by the seconds. For the joules, add both costs, and divide by `batch`.
 
 # %%
@@ -441,8 +451,8 @@ rounded(*answers)
 # however large, is enough.
 #
 # The check has published figures of different models: read the comment in it. How many people must share the server
-# before it takes less than a phone for each of them? (The lesson drew another line between the same two points of the
-# GPU, and added the network. So it comes to other batches, for one phone by far: between the points nobody measured.)
+# before it takes less than a phone for each of them? (The lesson draws the same curve and adds the network. So it
+# comes to a larger batch for one phone.)
 #
 # *If you see* `ZeroDivisionError`, *or your batch is negative, or your cell runs for ever:* in a very large batch a
 # token still costs its marginal part.
@@ -459,14 +469,16 @@ def at_the_socket(phone, charger, fixed, marginal, gpu_share, pue, batch):
 
 # %% nbgrader={"grade_id": "ex07_server_shown", "grade": true, "points": 1}
 # Published: two phones, each with its own small model, and the parts of one prompt on another company's servers. They
-# say how much stands around an accelerator. The parts of the GPU are those of exercise 03, an 8B model on an H100. The
-# charger and the last phone are made up.
+# say how much stands around an accelerator: 1.71 times in all. (Over that company's narrower count it would be 2.4 times,
+# the lesson's other factor. Put it in afterwards: the batches grow.) The parts of the GPU are those of exercise 03, an 8B
+# model on an H100. The charger and the last phones are made up.
 gpu, host, idle, building = (fact(f"q_gemini_{part}").value for part in ("accelerator", "host", "idle", "overhead"))
 servers = gpu + host + idle
 around = 3.127, 0.06408, gpu / servers, (servers + building) / servers
 phones = {"iphone_14_pro": (fact("ph_melt").value, 8), "galaxy_s24_ultra": (fact("ph_s24").value, 511),
           "made_up": (0.08, 2043)}
 answers = {name: at_the_socket(joules, 0.8, *around, batch) for name, (joules, batch) in phones.items()}
+answers["equal_at_8_texts"] = at_the_socket(2 / 8 + 1 / 64, 0.5, 2.0, 1 / 64, 0.5, 1.0, 4)
 rounded(**{name: [float(local), float(server), None if smallest is None else operator.index(smallest)]
            for name, (local, server, smallest) in answers.items()})
 
@@ -477,7 +489,7 @@ rounded(**{name: [float(local), float(server), None if smallest is None else ope
 # - With `around = pue / gpu_share`, the server costs `(fixed / b + marginal) * around` at batch b. At which b is it
 #   equal to the phone? And where is the first whole number above?
 # - They are equal at b = `fixed * around / (local - marginal * around)`. Take `math.floor` of it, plus 1. If the
-#   difference below the line is not positive, there is no such batch.
+#   divisor is not positive, there is no such batch.
 
 # %%
 check("ex07_server_shown")

@@ -25,9 +25,11 @@
 # - `hint("...")` gives a hint. Ask again for a stronger one.
 # - Some points are given by checks that you do not see. They use other numbers, so write the rule, not the result.
 #
-# Nothing is sent anywhere here: what went over a network is given as data. Accuracies and other shares lie between 0
-# and
-# 1. Tensors of floats are float64.
+# Nothing is sent anywhere here: what went over a network is given as data. Accuracies and other shares are numbers
+# from 0 to 1, not percent. Tensors of floats are float64.
+#
+# We use the field's words. A *query* is a question of the lesson, *confidence* is its sureness, and a query that is
+# passed on is *deferred*; their share is the *deferral*.
 
 # %% tags=["setup"]
 import importlib.util, sys
@@ -61,13 +63,16 @@ def value(name):
 # The local model gives logits: a row for each query, a column for each class. The softmax over the classes turns a row
 # into probabilities. Two numbers say how sure the model is of its answer:
 #
-# - the **largest** probability, the *sureness* of the lesson,
+# - the **largest** probability, which is the lesson's,
 # - the **margin**: the largest probability minus the second largest. Where two classes tie for the first place, it is
 #   0.
 #
 # Give both, for every query.
 #
 # *If you see* `nan`: the exponential of a large logit is too large for a float. `torch.softmax` takes care of that.
+#
+# *If you see* `only one element tensors can be converted to Python scalars`, or `torch.return_types`: `max(dim=1)` gives
+# two things, the values and their places. Take `.values`.
 
 # %% nbgrader={"grade_id": "ex08_sure", "solution": true}
 def how_sure(logits):
@@ -111,8 +116,7 @@ rounded(*answers)
 # ## Run the cascade
 #
 # The local model reads **every** query. If its confidence is **at least** `threshold`, its answer counts. Otherwise the
-# query is *deferred* (the lesson says: passed on): the server reads it too, and the server's answer counts, even where
-# the local one was right. (In the lesson, a query exactly at the threshold was passed on. Here it is kept.)
+# query is deferred: the server reads it too, and the server's answer counts, even where the local one was right.
 #
 # `local_right` and `server_right` say, for each query, whether that model's answer is right. `flops` holds what one
 # query costs at the local model and at the server. Give the accuracy of the cascade, the deferral (the share of queries
@@ -200,8 +204,8 @@ local, server = marks("x..x.x.x"), marks("xxxxx...")
 rounded(**{f"k_{k}": as_numbers(*three_ways(sure, local, server, k)) for k in (0, 2, 4, 8)})
 
 # %% [markdown] tags=["hints"]
-# - With 2 of 8 queries deferred at random, which share of the answers comes from the server? How often is that one
-#   right?
+# - At random, the queries that are deferred are like all the others. So how often is the server right on those that it
+#   gets, and the local model on those that it keeps? Take the second call of the check, where 2 of 8 are deferred.
 # - At random, a share k/n has the server's accuracy, and the rest has that of the local model. For the least sure,
 #   `confidence.argsort()[:k]` gives their places.
 # - Where both models are wrong, deferring helps nobody. Where the local one is right, it can only do harm. What is left
@@ -284,8 +288,8 @@ def queries(tenths, *answers):  # tenths of confidence; local answers, the serve
     confidence = torch.tensor([int(n) for n in tenths], dtype=torch.float64) / 10
     return confidence, *(torch.tensor([int(n) for n in row]) for row in answers)
 
-seen = queries("6838376759797522", "2397733997117333", "2767638997117223", "2367638997117023")
-test = queries("9352992895227956", "7990240666214236", "7396240666592266", "7396240666592266")
+seen = queries("9685728646677596", "9580318303398438", "9482202333328438", "9550202333378438")
+test = queries("8968942728678542", "9825306391214812", "7895363371124614", "9899363371124612")
 rotated = queries("8759399888978333", "5415389963183309", "7619131970048737", "7619731970048737")
 no_labels = *seen[:3], None
 cases = {"accuracy_0": (seen, test, 0, "accuracy"), "accuracy_2": (seen, test, 2, "accuracy"),
@@ -294,8 +298,8 @@ cases = {"accuracy_0": (seen, test, 0, "accuracy"), "accuracy_2": (seen, test, 2
 rounded(**{name: reported(*calibrated(*case)) for name, case in cases.items()})
 
 # %% [markdown] tags=["hints"]
-# - Which of the two sets may your choice look at? And what would be wrong with the threshold that is best on the test
-#   set?
+# - "Lost" compares the server alone with the cascade, on the same queries: for each query that the server has right, and
+#   the cascade has not, one is lost; for each the other way round, one is won back. Which set may your choice look at?
 # - Write two helpers, each with a set of queries and a threshold. What is lost: `(server == labels).sum()` minus the
 #   same sum for `torch.where(confidence < threshold, server, local)`. And what is kept with another answer:
 #   `((local != server) & (confidence >= threshold)).sum()`.
@@ -394,9 +398,12 @@ reply = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1
 word = "é".encode()  # one letter, two bytes
 translate = b"POST /translate HTTP/1.1\r\ncontent-length: 9\r\n\r\n" + word + b"t" + word + b" -> ?"
 summer = b"HTTP/1.1 200 OK\r\nContent-length: 6\r\n\r\nsummer"
+body = b"two lines:\r\n\r\nContent-Length: 5\r\n\r\nno"  # all of this is payload
+letter = b"POST /letter HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 health, fine = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n"
 rounded(one=in_order(*counted(ask, reply, 450)), same_five_times=in_order(*counted(5 * ask, 5 * reply, 450)),
-        others=in_order(*counted(translate + health + ask, summer + fine + reply, 450)))
+        others=in_order(*counted(translate + health + ask, summer + fine + reply, 450)),
+        letter=in_order(*counted(letter + health, fine + fine, 450)))
 
 # %% [markdown] tags=["hints"]
 # - Print `ask.partition(b"\r\n\r\n")`. Which three parts do you see, and which of their bytes are payload?
@@ -453,7 +460,7 @@ rounded(*answers)
 # **adds**: what would not have flowed without it. All are modelled: nobody measured this query.
 #
 # The first figure spreads all that a network takes over all that passes. The last one asks what a single query changes.
-# So they differ, and both are in use. The check has text and a photo: by how much do they differ there?
+# So they differ, and both are in use. The check has text and a photo.
 #
 # *If your added joules depend on the time:* twice the time for the same bytes is half the Mbit/s. Write both down, with
 # their units.
@@ -580,9 +587,9 @@ rounded(*answers)
 # Give the expected joules of a query in the cascade; those with the server alone, which reads every query and needs no
 # local model; and the share of hard queries at which both take the same. `None` where no share from 0 to 1 does.
 #
-# The check has published figures, for answers of 100 tokens: a 3B model on a phone, an 8B model on a server. The
-# phone's figure is for the whole phone. The server's is for the GPU alone, times the lesson's factor for all that
-# stands around it. The last case is made up. Where the third number is `None`, which of the two is always cheaper?
+# The check has published figures, for answers of 300 tokens, as in the lesson: a 3B model on a phone, an 8B model on a
+# server. The phone's figure is for the whole phone. The server's is for the GPU alone, times the lesson's factor: a
+# whole service over its chips. The last case is made up.
 #
 # *If your third number is negative or above 1:* that is no share. One of the two is always cheaper.
 
@@ -603,14 +610,15 @@ def as_floats(*numbers):
 
 # Joules per token at batch 8 and batch 511 give the fixed and the marginal part, as in exercise 03.
 small, large = value("ml_llama8b_h100_b8"), value("ml_llama8b_h100")
-fixed_part, around = (small - large) / (1 / 8 - 1 / 511), value("q_gemini") / value("q_gemini_narrow")
-at_server = 100 * around * fixed_part, 100 * around * (small - fixed_part / 8)
-given = 100 * value("ph_melt_llmfarm"), value("net_text_mobile") * 3_600  # the lesson's text, mobile, from Wh to J
+fixed_part, around = (small - large) / (1 / 8 - 1 / 511), value("q_gemini") / value("q_gemini_accelerator")
+at_server = 300 * around * fixed_part, 300 * around * (small - fixed_part / 8)
+given = 300 * value("ph_melt_llmfarm"), value("net_text_mobile") * 3_600  # the lesson's text, mobile, from Wh to J
 rounded(**{f"batch_{b}": as_floats(*expected(0.2, (0.1, 0.8), *given, at_server, b)) for b in (8, 16, 511)},
         tiny=as_floats(*expected(0.2, (0.1, 0.8), 1.5, 4.0, (90.0, 5.0), 2)))
 
 # %% [markdown] tags=["hints"]
-# - Which of these costs does an easy query have that the local model keeps? And a hard one that it defers?
+# - Write down the costs of three queries: one that the local model keeps, one that it defers, and one with the server
+#   alone. How many of 100 queries are of the first kind, how many of the second?
 # - One query at the server costs `network + server[0] / batch + server[1]`. Call it `sent`. That is also the server
 #   alone.
 # - The deferral of the mixture is `(1 - hard) * deferral[0] + hard * deferral[1]`. The cascade takes `local`, always,

@@ -4,7 +4,7 @@
 #     cpu_seconds: 60
 #     lesson: '08'
 #     memory_mb: 1000
-#     minutes: 50
+#     minutes: 55
 #   jupytext:
 #     formats: ipynb,source//py:percent
 #     notebook_metadata_filter: course,-jupytext.text_representation.jupytext_version
@@ -31,9 +31,9 @@
 # - count what a question to a server costs in bytes, both ways, and see how much of it is not the question;
 # - set a network's energy beside that of an answer, for a text, a photo and the model itself, and say what is
 #   disputed;
-# - weigh a phone against a server that many share, and name the reasons that are no joules.
+# - weigh a phone against a server that many share, and name the reasons that are not about energy.
 #
-# **You need** about 50 minutes, at most 60 seconds of computing and 1,000 MB of memory. No GPU, no download.
+# **You need** about 55 minutes, at most 60 seconds of computing and 1,000 MB of memory. No GPU, no download.
 #
 # **You see results already:** they come from our machine. Choose *Edit → Clear Outputs of All Cells*, then run the
 # cells one by one. Do not use *Run All*: it skips your predictions.
@@ -53,10 +53,12 @@ import re
 import socket
 import threading
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import numpy as np
 import psutil
 import torch
+from matplotlib.ticker import NullLocator
 from torch.nn import functional as F
 
 from course_lib import ledger, plots, wire
@@ -89,8 +91,9 @@ claim("B13").card()
 # it is sure, its answer counts. If not, the image goes to a larger model on a server. This is called a *cascade*.
 # We call it **local first**.
 #
-# The large model is the network with filters of lesson 03, cut to three blocks. It has learned from clean and from
-# noisy digits. For the phone there are five candidates, with one hidden layer. They have seen clean digits only.
+# The server has the network of lesson 03: three blocks, each of which moves small filters over the image. It has
+# learned from clean and from noisy digits. For the phone there are five candidates, with one hidden layer. They are
+# so small that noise would confuse them, so they have seen clean digits only.
 
 # %%
 SIZES = (4, 8, 16, 32, 64)  # hidden units of the candidates for the phone
@@ -112,7 +115,10 @@ print(Table(["model", "parameters", "FLOPs for an image", "server over phone"],
             [(name, c.parameters, c.flops, f"{costs['server'].flops / c.flops:,.0f}") for name, c in costs.items()],
             caption="Counted; a multiplication with its addition (a MAC) is two FLOPs"))
 
-# %%
+# %% [markdown]
+# The next two cells train them. They are folded, for there is nothing new in them.
+
+# %% jupyter={"source_hidden": true}
 def noisy(x, level, rng):
     """Images [n, 64] with noise of standard deviation `level` [n]."""
     return x + level[:, None] * torch.randn(x.shape, generator=rng)
@@ -134,7 +140,7 @@ def fit(net, split, seed, epochs, lr, noise=0.0, batch_size=32):
             schedule.step()
     return net.eval()
 
-# %%
+# %% jupyter={"source_hidden": true}
 def train_local(data, seed, hidden):
     seed_everything(seed, threads=1)
     return fit(local_net(hidden), data.train, seed, epochs=30, lr=1e-2)
@@ -152,8 +158,10 @@ def logits(net, split):
 # %% [markdown]
 # ### When is it sure?
 #
-# As in lesson 03: the softmax gives a probability for each digit, and the largest one says how sure the model is.
-# Below a *threshold*, the image is passed on.
+# The softmax gives a probability for each digit, and the largest one says how sure the model is. We call it its
+# *sureness*. (Lesson 03 took the distance to the second largest; exercise 08 has both.) Below a *threshold* the image
+# is passed on. At the threshold or above it, the answer is kept. (In the field one says *confidence*, and the image is
+# *deferred*.)
 
 # %%
 def sureness(logits):
@@ -167,42 +175,46 @@ def right(answers, y):
 
 def cascade(here, there, threshold):
     """(the answers, which images were asked about), from the logits of the phone's model and of the server's."""
-    asked = sureness(here) <= threshold
+    asked = sureness(here) < threshold
     return torch.where(asked, there.argmax(-1), here.argmax(-1)), asked
 
 # %% [markdown]
 # Which threshold? We may lose half a percentage point against the server, and we choose on the **validation**
-# images. The test images come later, once. Two rules offer themselves.
+# images. The test images come later, once. There are two simple rules.
 #
 # - **By accuracy.** Take the lowest threshold with which the cascade loses no more than half a point.
-# - **By agreement.** An answer that we keep can be a loss only where the server would have said something else. So
-#   count those, and take the lowest threshold with which they are no more than half a point of all images. This
-#   rule is stricter. And it needs **no labels**: images and two models are enough.
+# - **By agreement.** We lose only if we keep an answer that differs from the server's. So count the kept answers that
+#   differ. Take the lowest threshold for which they are at most half a percent of all images. This rule is stricter.
+#   And it needs **no labels**: images and two models are enough.
 
 # %%
 ALLOWED = 0.005  # half a point
 
 
+def lowest(here, loss, allowed):
+    """The lowest threshold with which `loss` is no more than allowed. It lies just above the sureness of some image."""
+    levels = [0.0, *torch.nextafter(sureness(here), torch.tensor(2.0)).sort().values.tolist()]
+    return next(t for t in levels if loss(t) <= allowed + 1e-6)  # 1e-6: for the rounding of floats
+
+
 def by_accuracy(here, there, y, allowed=ALLOWED):
-    least = right(there.argmax(-1), y) - allowed - 1e-6
-    levels = [0.0, *sureness(here).sort().values.tolist()]
-    return next(t for t in levels if right(cascade(here, there, t)[0], y) >= least)
+    return lowest(here, lambda t: right(there.argmax(-1), y) - right(cascade(here, there, t)[0], y), allowed)
 
 
 def by_agreement(here, there, y=None, allowed=ALLOWED):
-    other = sureness(here)[here.argmax(-1) != there.argmax(-1)].sort(descending=True).values
-    most = int(allowed * len(here))  # so many images may be kept with another answer than the server's
-    return other[most].item() if len(other) > most else 0.0
+    other, sure = here.argmax(-1) != there.argmax(-1), sureness(here)
+    return lowest(here, lambda t: (other & (sure >= t)).float().mean().item(), allowed)  # kept, and another answer
 
 
 RULES = {"by accuracy": by_accuracy, "by agreement": by_agreement}
 
 # %% [markdown]
 # How do we choose between the rules without looking at the exam? We split the validation images into two halves,
-# choose the threshold on one half, and see what is lost on the other. Fifty random splits, five seeds. It takes too
-# long to do here, so it comes from the table that ships with the course.
+# choose the threshold on one half, and see what is lost on the other. We do so with fifty random splits, and with
+# five seeds. To train five candidates and a server for each seed takes too long here, so the result comes from the
+# table that ships with the course.
 
-# %%
+# %% jupyter={"source_hidden": true}
 def on_other_half(rule, here, there, y, seed, times=50):
     """Mean points lost on one half of the images, with a threshold from the other half."""
     rng, lost = torch.Generator().manual_seed(seed), []
@@ -223,22 +235,37 @@ def rows(kind, **wanted):
 
 
 def mean(column, found):
-    return float(np.mean([r[column] for r in found]))
+    """Over the rows where it is not None, or nan where it is None in all."""
+    values = [r[column] for r in found if r[column] is not None]
+    return float(np.mean(values)) if values else math.nan
 
 # %% tags=["nbval-check-output"]
+print(f"images: {len(data.train)} for training, {len(data.val)} for validation, {len(data.test)} for the test;\n  "
+      f"one of {len(data.test)} is {100 / len(data.test):.2f} points")
 halves = {(rule, h): mean("lost_on_other_half", rows("rule", rule=rule, hidden=h)) for rule in RULES for h in SIZES}
 print(Table(["hidden units", *(f"{rule}, points lost" for rule in RULES)],
             [(h, *(f"{halves[rule, h]:.2f}" for rule in RULES)) for h in SIZES],
-            caption="Threshold from one half of the validation images, loss on the other half; half a point was allowed"))
+            caption="Threshold from one half of the validation images, points lost on the other; mean of five seeds"))
 HIDDEN = min(h for h in SIZES if halves["by agreement", h] <= 0.5)
-print(f"the smallest model with which agreement keeps the promise: {HIDDEN} hidden units")
+print(f"on average agreement loses no more than half a point from {HIDDEN} hidden units on\nwith {HIDDEN}, seed by seed: "
+      + ", ".join(f"{r['lost_on_other_half']:.2f}" for r in rows("rule", rule="by agreement", hidden=HIDDEN)))
+later = [mean(c, rows("later", hidden=HIDDEN)) for c in ("lost_on_other_half", "lost", "asked")]
+print(f"afterwards, ten new seeds with {HIDDEN}: {later[0]:.2f} on the halves; on test images {later[1]:.2f}, "
+      f"and {later[2]:.0f} % passed on")
 
 # %% [markdown]
+# (In a half, one image in 180 may be lost: that is `0.56` points, for half a point is less than an image.)
+#
 # By accuracy, the promise is broken with every candidate. Why? The rule looks at many thresholds and takes the
 # first that passes. Some pass by luck: the server happens to err where the phone is right. On new images the luck
-# is gone. Agreement counts each such image against itself. It keeps the promise with the three larger candidates,
-# and of these we take the smallest. (Half of the images make a rougher threshold than all of them will.) So rule
-# and model are chosen, without a test image.
+# is gone. Agreement counts every such image as a loss, also the lucky ones. With the three larger candidates it
+# keeps the promise **on average**, not with each seed. Of these three we take the smallest. With all validation
+# images the threshold will be less rough.
+#
+# So rule and model are chosen without a label of the same seed's test images. (The five seeds split the same images,
+# so one seed's validation images are partly another's test images.) When we repeated the choice with ten new seeds,
+# this size failed on average on the halves. On the test images the cascade lost a tenth of a point. We keep the
+# choice as it was made.
 
 # %%
 with meter.block("training the two models") as block:
@@ -250,7 +277,7 @@ block.reading.log()
 
 # %%
 guess_asked = predict(
-    "08-asked", "At a loss of half a point at most, what share of the test images will the phone pass on to the server?",
+    "08-asked", "With this threshold, what share of the test images will the phone pass on to the server?",
     low=0, high=100, guess=50, unit="%",
 )
 guess_asked
@@ -270,14 +297,18 @@ print("fewer than three quarters of the test images are passed on:", asked_share
 print("at most two points are lost against the server:", server_right - both <= 2)
 
 # %% [markdown]
-# ### Five seeds, and three rivals
+# With this seed we lose a little more than allowed: two images of 360. Half a point is not even two. So look at all
+# five seeds.
 #
-# One seed is an anecdote. And every cascade needs rivals:
+# ### Five seeds, and two rivals
+#
+# Every cascade needs rivals:
 #
 # - **At random.** The same share of the images is passed on, whichever they are. That is the straight line from the
 #   one model to the other. A rule that does not lie above it is worth nothing.
 # - **The oracle.** It asks only where the phone is wrong and the server right. Nobody can know that beforehand. It
-#   says how much is to be had at most.
+#   says how much is to be had at most. It lies above the server alone, for sometimes the phone is right and the
+#   server wrong.
 
 # %%
 SHARES = (0, 2, 5, 10, 15, 20, 30, 40, 50, 75, 100)  # percent of the images
@@ -332,58 +363,59 @@ plots.show(rivals_figure(), alt="Test images right against the share passed on. 
            "a sixth of the images or less, one at nearly a half.")
 
 # %% [markdown]
-# A fifth of the questions buys nearly all that the server can add. One seed asks about far more than the others.
-# There two validation images stand in the way: the phone is very sure of them, and the server says something else.
-# With a few hundred images a threshold is a rough thing.
+# The bars reach from the lowest to the highest of the five seeds. A fifth of the questions buys nearly all that the
+# server can add. One seed asks about far more than the others. There two validation images stand in the way: the
+# phone is very sure of them, and the server says something else. With a few hundred images a threshold is rough.
 #
 # ### Is a probability of nine tenths right nine times in ten?
 #
-# If not, the threshold is only a number on a dial. A common repair is a *temperature*: divide the logits by $T$
-# before the softmax, with the $T$ that fits the validation images best. Below one, the model was *under-confident*:
-# it knew more than it said. Above one it was over-confident.
+# We sort the validation images of all five seeds by sureness, and see how many of each kind are right.
 
-# %%
+# %% jupyter={"source_hidden": true}
+BINS = (0.0, 0.5, 0.7, 0.9, 0.99)  # of sureness: from each to the next, the last one to certainty
+
+
 def temperature(logits, y):
     """The T of a grid with the lowest cross-entropy of logits / T."""
     grid = torch.linspace(0.3, 2, 171)
     return grid[torch.stack([F.cross_entropy(logits / t, y) for t in grid]).argmin()].item()
 
 # %% tags=["nbval-check-output"]
-by_size = {h: rows("rule", rule="by agreement", hidden=h) for h in SIZES}
-print(Table(["hidden units", "right minus sureness", "temperature", "lowest to highest", "0.9: asked (%)", "0.9: points lost"],
-            [(h, f"{mean('unsure_by', found):+.1f}", f"{mean('temperature', found):.2f}",
-              f"{min(r['temperature'] for r in found):.2f} to {max(r['temperature'] for r in found):.2f}",
-              f"{mean('fixed_asked', found):.0f}", f"{mean('fixed_lost', found):.2f}") for h, found in by_size.items()],
-            caption="Means of five seeds: points and temperature on validation images; a fixed threshold of 0.9 on test images"))
-
-# %% tags=["nbval-check-output"]
-def with_range(column):
-    found = [r[column] for r in five]
-    return f"{np.mean(found):.1f} ({min(found):.1f} to {max(found):.1f})"
+def of_bin(i, column):
+    """Percent over all images of a bin, the five seeds together."""
+    found = [(r["n"][i], r[column][i]) for r in rows("bins", hidden=HIDDEN) if r["n"][i]]
+    return sum(n * x for n, x in found) / sum(n for n, _ in found)
 
 
-ways = {"threshold from validation": ("asked", "lost"), "the same, after temperature": ("warm_asked", "warm_lost"),
-        "0.9 for everybody": ("fixed_asked", "fixed_lost"), "0.9, after temperature": ("fixed_warm_asked", "fixed_warm_lost")}
-print(Table(["threshold", "asked (%)", "points lost"], [(name, *map(with_range, columns)) for name, columns in ways.items()],
-            caption=f"{HIDDEN} hidden units, test images: mean of five seeds (lowest to highest)"))
+sizes = [sum(r["n"][i] for r in rows("bins", hidden=HIDDEN)) for i in range(len(BINS))]
+print(Table(["sureness", "images", "mean sureness (%)", "right (%)"],
+            [(f"{low:g} to {high:g}", n, f"{of_bin(i, 'sure'):.0f}", f"{of_bin(i, 'right'):.0f}")
+             for i, (low, high, n) in enumerate(zip(BINS, (*BINS[1:], 1), sizes))],
+            caption=f"{HIDDEN} hidden units, validation images of five seeds"))
+ways = {"from validation": ("asked", "lost"), "0.9 for everybody": ("fixed_asked", "fixed_lost"),
+        "from validation, after temperature": ("warm_asked", "warm_lost")}
+for name, (a, b) in ways.items():
+    print(f"threshold {name}: {mean(a, five):.0f} % passed on, {mean(b, five):.2f} points lost (test images)")
 
 # %% [markdown]
-# The smallest models are under-confident. The largest has no such bias on average, and some of its seeds lean to
-# the other side. Does the repair help the cascade? Hardly. Temperature moves all images together, the threshold
-# moves with them, and the order stays nearly the same.
+# Nearly. Where it is fairly sure, this model knows more than it says: it is *under-confident*. A common repair is a
+# *temperature*: divide all logits by one number, the one that fits the validation images best. It hardly helps the
+# cascade. All images move together, the threshold moves with them, and the order stays nearly the same.
 #
-# And one number for everybody? Nine tenths happens to be a good one here. With our model it would have asked less
-# often and lost no more, for the rough threshold of one seed costs us much. But that is seen on the exam,
-# afterwards. Nobody could have promised it. A calibrated threshold says beforehand what it keeps.
+# And one number for everybody? Nine tenths happens to be a good one here: it would have asked less often and lost no
+# more. But that is seen on the exam, afterwards. A calibrated threshold says beforehand what it aims at, and comes near
+# it.
 #
 # ### Where it is sure and wrong
 #
 # The threshold knows the validation images. What if other images come? We add noise, and take the damaged scanners of
-# lesson 05.
+# lesson 05: *rotated* (a quarter
+# turn to the left), *backlit* (a shadow that deepens to the right), *cropped* (the lowest rows are lost), *faded* (pale
+# ink on grey paper).
 
 # %%
 guess_rotated = predict(
-    "08-rotated", "Digits are turned by a quarter. The phone's model has never seen that. What share will it pass on?",
+    "08-rotated", "Digits are turned by 90 degrees. The phone's model has never seen that. What share will it pass on?",
     low=0, high=100, guess=90, unit="%",
 )
 guess_rotated
@@ -406,27 +438,49 @@ guess_rotated.reveal(asked_turned)
 
 # %% tags=["nbval-check-output"]
 kinds = {kind: rows("shift", hidden=HIDDEN, images=kind) for kind in KINDS}
-shown = {"asked": "asked", "sureness": "sure", "phone alone": "local", "server": "server", "local first": "right",
-         "kept: right": "kept_right", "kept: as the server": "kept_as_server"}
+shown = {"passed on": "asked", "sureness": "sure", "phone": "local", "server": "server", "local first": "right",
+         "kept: right": "kept_right", "kept: as server": "kept_as_server"}
 print(Table(["images", *shown], [(kind, *(f"{mean(c, found):.0f}" for c in shown.values())) for kind, found in kinds.items()],
-            caption="Percent, means of five seeds; the threshold is that of the clean validation images"))
-blind = kinds["rotated"]
-print("rotated: asked about less often than clean images:", mean("asked", blind) < mean("asked", kinds["clean"]))
+            caption="Percent of test images, five seeds ('kept': of those kept, over the seeds that kept any)"))
+same = [f"{r['kept_as_server']:.0f}" if r["kept_as_server"] is not None else "nothing kept" for r in kinds["backlit"]]
+print(f"backlit, kept: as server, seed by seed (%): {', '.join(same)}")
 
 # %% [markdown]
 # With noise the rule does what it should: it asks more often, and asking helps. (It still keeps too many.) On
 # rotated digits it fails completely. The phone is *surer* than on clean ones, keeps nearly all, and is wrong on
-# nine in ten. "Sure" means: it looks like a digit that I know. A rotated six looks like another digit.
+# nine in ten. And the server is wrong with it. What do they say?
+
+# %%
+counted = {f"{name}, {kind}": found.argmax(-1).bincount(minlength=10).tolist() for kind, both_logits in
+           (("clean", exam), ("rotated", turned_logits)) for name, found in zip(("phone", "server"), both_logits)}
+Table(["answers", *map(str, range(10))], [(name, *n) for name, n in counted.items()],
+      caption=f"How often each digit is the answer, {len(data.test)} test images, this seed")
+
+# %% tags=["nbval-check-output"]
+for who, said in (("phone", "said"), ("server", "server_said")):
+    found = kinds["rotated"]
+    print(f"rotated, {who}: most often says {', '.join(str(r[said]) for r in found)} (seed by seed), "
+          f"in {mean(said + '_in', found):.0f} % of the images")
+
+# %% [markdown]
+# Nearly every turned digit is read as a four, by both models, and with full conviction. "Sure" means only: of the ten
+# digits that I know, no other comes near. So who could notice?
 #
-# One might send a few kept images to the server now and then, and compare. With the backlit and the faded scans
-# this would raise the alarm at once, for there the two models seldom or never agree. With the rotated ones it would
-# not: the large model makes the **same** mistakes. Two models that learned from the same images are not two
-# witnesses.
+# - **Sureness** does not. It is what failed.
+# - **A second model.** One might send a few kept images to the server now and then, and compare. With the faded
+#   scans this would raise the alarm at once, for there the two models almost never agree. With the backlit ones it
+#   would in most seeds; in one they agree on all that was kept. With the cropped ones it would hardly: nine in ten kept
+#   answers agree, and yet more than four in ten are wrong. With the rotated ones it would not. Two models that learned
+#   from the same images are not two witnesses.
+# - **The mix of answers** does. It needs no label and no second model: nobody writes only fours.
+#
+# And a server helps only if it knows more. On faded scans it knows less than the phone, and local first is better
+# than either only by luck.
 #
 # How much harm is done depends on how many such images come. Choose a kind, and how many there are.
 
 # %% jupyter={"source_hidden": true}
-LINES = {"asked": "passed on", "right": "local first, right", "local": "phone alone, right", "server": "server, right"}
+LINES = {"right": "local first", "local": "phone alone", "server": "server alone", "asked": "passed on"}
 
 
 def mixed(kind, share):
@@ -435,13 +489,15 @@ def mixed(kind, share):
 
 
 def hard_figure(kind, share):
-    fig, ax = plots.figure(f"What if hard questions come? ({kind})", "hard questions (% of all)", "images (%)", height=3.9)
+    fig, axes = plots.figure(f"What if hard questions come? ({kind})", "hard questions (% of all)", panels=2, width=8.4, height=3.6)
     for i, (column, label) in enumerate(LINES.items()):
+        ax = axes[column == "asked"]
         ends = [mixed(kind, s)[column] for s in (0, 100)]
         ax.plot([0, 100], ends, label=label, **plots.series(i) | {"marker": ""})
-        ax.plot([share], [mixed(kind, share)[column]], color=plots.OKABE_ITO[i], marker="*", markersize=12)
-    ax.set(xlim=(0, 100), ylim=(0, 102))
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    for ax, what in zip(axes, ("right (%)", "passed on (%)")):
+        ax.axvline(share, color="grey", linewidth=1.2, label="your share")
+        ax.set(xlim=(0, 100), ylim=(0, 102), ylabel=what)
+    axes[0].legend(loc="lower left", fontsize=9)
     return fig
 
 
@@ -460,16 +516,15 @@ explore(hard_figure, alt=hard_words, kind=choice(KINDS[1:], "noisy", label="hard
 #
 # Now the larger model moves out. `Server` starts a process of its own, gives it the model, and waits until it
 # answers. `Client` asks it over HTTP, the language of the web, and counts every byte that the connection carries,
-# both ways. On Linux the kernel itself counts, with all headers. This is how a question is packed:
-
-# %%
-print(inspect.getsource(wire.pack))
-
-# %% [markdown]
+# both ways. On Linux the kernel itself counts, with all headers.
+#
 # A pixel here is a whole number from nothing to sixteen, so one byte is enough for it. The server divides by
 # sixteen (`scale`). The `with` block ends the server, whatever happens inside: also when you interrupt the cell.
 
 # %%
+print(inspect.getsource(wire.pack))  # how a question is packed
+
+
 def pixels(x):
     """Images as whole numbers 0 to 16, a byte for each pixel."""
     return (16 * x).round().to(torch.uint8).numpy()
@@ -485,10 +540,15 @@ guess_bytes
 # %%
 with Server(server_model, scale=1 / 16) as server, Client(server.port, keep_alive=False) as client:
     reply = client.ask(one, form="raw")
-print(f"the server says {reply.outputs[0]}; its label is {data.test.y[0]}")
-reply.traffic
+print(f"the server says {reply.outputs[0]}; the image's label is {data.test.y[0]}")
+reply.traffic.table()
 
-# %%
+# %% jupyter={"source_hidden": true}
+def five_digits(traffic, port):
+    """As if the port had five digits, as most have: it stands in the head of a question."""
+    return replace(traffic, http_up=traffic.http_up - (len(str(port)) - 5))
+
+
 def on_wire(traffic):
     """All bytes of both ways; without those of TCP/IP where the kernel does not tell them."""
     t = traffic
@@ -498,23 +558,24 @@ def on_wire(traffic):
 guess_bytes.reveal(on_wire(reply.traffic))
 
 # %% tags=["nbval-check-output"]
-t = reply.traffic
+t = five_digits(reply.traffic, server.port)
 print(f"payload: {t.payload_up} bytes up, {t.payload_down} down; HTTP's own: {t.http_up} up, {t.http_down} down")
-print("the question itself is less than a tenth of what crosses the wire:", t.payload_up < 0.1 * on_wire(t))
+print("the question itself is less than a fifth of what crosses the wire:", t.payload_up < 0.2 * on_wire(t))
 
 # %% [markdown]
 # The *payload* is the question and the answer. HTTP adds a first line and headers, in plain text. Under it, TCP and
 # IP put some fifty bytes on each packet, and some packets carry nothing: they open the connection, acknowledge, and
-# close it. (What lies below, the radio or the cable, is not in the count. Nor is encryption: in a trial of ours it
-# cost a new connection some two thousand bytes more.)
+# close it. The table shows these apart from payload and HTTP. (What lies below, the radio or the cable, is not in the
+# count. Nor is encryption. In a trial of ours it cost a new connection about two thousand bytes more, with a short
+# certificate; real ones are longer.)
 #
 # ### In which form?
 #
 # We ask in six forms, on a connection that stays open (*keep-alive*), and on a new one each time (*cold*).
 
 # %%
-FORMS = {"JSON, decimals": (image.numpy(), {}), "JSON, whole numbers": (one, {}),
-         "JSON, whole numbers, gzip": (one, {"compress": True}), "raw, four bytes a pixel": (image.numpy(), {"form": "raw"}),
+FORMS = {"JSON, decimals": (image.numpy(), {}), "JSON, decimals, gzip": (image.numpy(), {"compress": True}),
+         "JSON, whole numbers": (one, {}), "raw, four bytes a pixel": (image.numpy(), {"form": "raw"}),
          "raw, one byte a pixel": (one, {"form": "raw"}), "raw, one byte, gzip": (one, {"form": "raw", "compress": True})}
 
 
@@ -522,40 +583,41 @@ def both_ways(server, x, **how):
     """Traffic of (a later question on an open connection, a question with a connection of its own). On a busy machine a
     packet may go twice, so we take the least of three later ones."""
     with Client(server.port) as client:
-        _, *later = (client.ask(x, **how).traffic for _ in range(4))
+        _, *later = (five_digits(client.ask(x, **how).traffic, server.port) for _ in range(4))
     with Client(server.port, keep_alive=False) as client:
-        return min(later, key=on_wire), client.ask(x, **how).traffic
+        return min(later, key=on_wire), five_digits(client.ask(x, **how).traffic, server.port)
 
 # %%
-many, sent = np.repeat(one, 256, axis=0), {}
+many, sent, different = np.repeat(one, 256, axis=0), {}, pixels(data.test.x[:256])
 with Server(server_model, scale=1 / 16) as server:
     forms = {name: both_ways(server, x, **how) for name, (x, how) in FORMS.items()}
     for n in (1, 16, 256):  # images in one question
         sent[n] = both_ways(server, many[:n], form="raw")[0]
+    unzipped, zipped = (both_ways(server, different, form="raw", compress=c) for c in (False, True))
     waits = {}
     for name, keep in (("open connection", True), ("new connection", False)):
         with Client(server.port, keep_alive=keep) as client:
             waits[name] = np.median([client.ask(one, form="raw").seconds for _ in range(150)])
 Table(["form", "payload up", "payload down", "HTTP up", "HTTP down", "all, open connection", "all, new connection"],
       [(name, t.payload_up, t.payload_down, t.http_up, t.http_down, on_wire(t), on_wire(cold))
-       for name, (t, cold) in forms.items()],
+       for name, (t, cold) in (*forms.items(), ("256 different images, raw", unzipped),
+                               ("256 different images, raw, gzip", zipped))],
       caption="Bytes of one question, counted" + ("" if wire.KERNEL else "; without TCP/IP, which is unknown here"))
 
 # %% tags=["nbval-check-output"]
-plain = {name: t for name, (t, _) in forms.items() if "gzip" not in name}
-for name, t in plain.items():
-    print(f"{name:24s} payload {t.payload_up:4d} up, {t.payload_down:2d} down; HTTP {t.http_up} up, {t.http_down} down")
-up = {name: t.payload_up + t.http_up for name, (t, _) in forms.items()}
-print("gzip makes the raw question longer:", up["raw, one byte, gzip"] > up["raw, one byte a pixel"])
-print("a new connection costs more in every form:", all(on_wire(cold) > on_wire(t) for t, cold in forms.values()))
-print("bytes for each image, payload and HTTP:", ", ".join(
-    f"{n} in one question {(t.payload_up + t.payload_down + t.http_up + t.http_down) / n:.0f}" for n, t in sent.items()))
+whole = {name: on_wire(t) for name, (t, _) in forms.items()} | {"many": on_wire(unzipped[0]), "many, gzip": on_wire(zipped[0])}
+for what, before, after in (("JSON, decimals", "JSON, decimals", "JSON, decimals, gzip"), ("256 images, raw", "many", "many, gzip"),
+                            ("one image, raw", "raw, one byte a pixel", "raw, one byte, gzip")):
+    print(f"gzip makes it {'shorter' if whole[after] < whole[before] else 'longer'}: {what}")
+print("bytes for each image, payload and HTTP; images in one question:", ", ".join(
+    f"{n}: {(t.payload_up + t.payload_down + t.http_up + t.http_down) / n:.0f}" for n, t in sent.items()))
 
 # %% [markdown]
 # Read down the table. Decimals in JSON are the usual way and the dearest. Whole numbers save much, raw bytes more.
-# *gzip*, a compressor, has its own header and wins nothing on so short a text. And whatever the form, the rest
-# stays: **most of what is sent is not the question**. Two things help: a connection that stays open, and many
-# images in one question. The second has a price: the first image waits for the last.
+# *gzip* is a compressor. It helps where there is much to find: in long rows of decimals, in many images. On one raw
+# image it wins nothing and adds a header. And in all but the wordiest form, **most of what is sent is not the
+# question**. Two things help: a connection that stays open, and many images in one question. The second has a price:
+# the first image waits for the last.
 #
 # ### Inputs, features or answers?
 #
@@ -570,6 +632,8 @@ def features(split):
 
 seed_everything(0, threads=1)
 goes_on = fit(DigitsMLP((256, 256), d_in=HIDDEN), features(data.train), 0, epochs=15, lr=2e-3)
+
+# %%
 hidden = features(data.test).x[:1].numpy()
 with Server(goes_on) as server, Client(server.port) as client:
     by_features = client.ask(hidden, form="raw").traffic, client.ask(hidden.astype("float16"), form="raw").traffic
@@ -577,29 +641,30 @@ with Server(goes_on) as server, Client(server.port) as client:
 asked_with = features(data.test)
 by_hidden, by_half = (100 * accuracy(goes_on, Split(x, data.test.y)) for x in (asked_with.x, asked_with.x.half().float()))
 Table(["sent up", "payload up", "right on test images"],
-      [("the image, one byte a pixel", forms["raw, one byte a pixel"][0].payload_up, f"{server_right:.1f} %"),
+      [("the image, one byte for each pixel", forms["raw, one byte a pixel"][0].payload_up, f"{server_right:.1f} %"),
        ("features, four bytes each", by_features[0].payload_up, f"{by_hidden:.1f} %"),
        ("features, two bytes each", by_features[1].payload_up, f"{by_half:.1f} %"),
-       ("nothing: the phone's answer", 0, f"{alone:.1f} %")])
+       ("nothing: the phone's answer counts", 0, f"{alone:.1f} %")], caption="Bytes of one question; this seed")
 
 # %% tags=["nbval-check-output"]
 print(f"payload up: image {one.size} bytes, features {by_features[0].payload_up} or {by_features[1].payload_up}")
 print(f"payload down: an answer {by_features[0].payload_down} byte, the scores of all ten {all_scores.payload_down} bytes")
-print("from features the server is no better than from the image:", by_hidden <= server_right + 0.5)
+print("two bytes for each feature do as well as four, within a point:", abs(by_half - by_hidden) <= 1)
 
 # %% [markdown]
-# The features are fewer numbers, but as floats they take as many bytes as the image. And they are worth less: the
-# small model keeps what it needs for its own answer, and the rest is gone. Features can save bytes for large
-# pictures. They must be made for the purpose. Are they more private? Do not trust that: a network can be trained to
+# The features are fewer numbers, but as usual floats they take as many bytes as the image. With two bytes each they
+# do as well, at half the payload. Yet they are worth less than the image: the small model keeps what it needs for its
+# own answer, and the rest is gone. Features can save bytes for large pictures. The features must be trained for it.
+# Are they more private? Do not trust that: a network can be trained to
 # guess the image back from its features. (Dosovitskiy and Brox, <https://arxiv.org/abs/1506.02753>.)
 #
 # ### When it goes wrong
 #
 # A server may be absent, break down, or be somebody else. Each case must end in one sentence, and the phone must go
 # on. First an impostor: a network that answers every question with its login page, as in a hotel. It also shows us
-# what the client really sends.
+# what the client really sends. (How to play an impostor is folded: it is not about our question.)
 
-# %%
+# %% jupyter={"source_hidden": true}
 @contextmanager
 def impostor(answer):
     """(port, what it hears) of something on this machine that gives its first caller this answer."""
@@ -607,8 +672,15 @@ def impostor(answer):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         def serve():
             connection, _ = listener.accept()
-            with connection:
-                heard.append(connection.recv(65_536))
+            with connection, suppress(OSError):
+                connection.settimeout(5)
+                said = b""
+                while not (length := re.search(rb"Content-Length: (\d+)\r\n.*?\r\n\r\n", said, re.DOTALL)) \
+                        or len(said) < length.end() + int(length[1]):
+                    if not (more := connection.recv(65_536)):
+                        break
+                    said += more
+                heard.append(said)
                 connection.sendall(answer)
         threading.Thread(target=serve, daemon=True).start()
         yield listener.getsockname()[1], heard
@@ -621,28 +693,32 @@ def refusal(question):
     except (NoAnswer, ValueError) as error:
         return str(error)
 
-# %%
+# %% jupyter={"source_hidden": true}
 page = b"<h1>Please log in</h1>"
 head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(page)
 with impostor(head + page) as (port, heard), Client(port) as client:
     sentences = {"a reply that is not JSON": refusal(lambda: client.ask(one))}
 print(heard[0].decode())
 
-# %%
+# %% [markdown]
+# The lines down to the empty one are HTTP's head. What follows is the question. Now three more cases: a port that is
+# in use, a server that is killed in the middle of a question, and nobody there.
+
+# %% jupyter={"source_hidden": true}
 def keep_asking(port):
     with Client(port) as client:
         while True:
             client.ask(many, form="raw")
 
 
-def end(pid):
+def end(process):
     with suppress(psutil.NoSuchProcess):
-        psutil.Process(pid).kill()
+        process.kill()
 
 
 with Server(server_model, scale=1 / 16) as server:
     sentences["port in use"] = refusal(Server("builtins:abs", port=server.port).start)  # any function will do
-    threading.Timer(0.3, end, [server.pid]).start()
+    threading.Timer(0.3, end, [psutil.Process(server.pid)]).start()
     sentences["killed in the middle"] = refusal(lambda: keep_asking(server.port))
 sentences["nobody there"] = refusal(lambda: keep_asking(server.port))
 for case, sentence in sentences.items():
@@ -673,12 +749,13 @@ Table(["at a time", "server's model over phone's", "95 % interval"],
 
 # %% [markdown]
 # For one image, most of the phone's cost is the *call*, as in lesson 01: PyTorch needs some microseconds for each
-# layer, however small. In a batch more of the count comes true.
+# layer, however small. In a batch the measured ratio comes nearer to the counted one.
 #
 # And the question itself? To pack it, to send it, to unpack it and all the way back is work too, in two processes.
-# We compare a whole question to the server with the bare model that answers it. Again they take turns.
+# We compare a whole question to the server with the bare model that answers it. They take turns, six times, and the
+# CPU time of both processes is added. (The folded cells do the bookkeeping.)
 
-# %%
+# %% jupyter={"source_hidden": true}
 def cpu_seconds(pid):
     """CPU time of a process so far: user and system."""
     times = psutil.Process(pid).cpu_times()
@@ -701,7 +778,7 @@ def here_often(net, n=250):
             net(image).argmax(-1)
     return block.reading
 
-# %%
+# %% jupyter={"source_hidden": true}
 asks, bare, small = [], [], []
 with Server(server_model, scale=1 / 16) as server, Client(server.port) as client:
     ask_often(server, client, 50), here_often(server_model, 50), here_often(local_model, 50)  # a warm-up
@@ -714,7 +791,7 @@ both_processes = [r.cpu_seconds + theirs for r, theirs in asks]
 ratio, low, high = ratio_interval(both_processes, [r.cpu_seconds for r in bare])
 print(f"a question to the server over the bare model: {ratio:.1f} times the CPU time, 95 % interval {low:.1f} to {high:.1f}")
 
-# %%
+# %% jupyter={"source_hidden": true}
 def joules_each(readings, n):
     """Joules of one of n calls in each reading. Modelled joules are those of this process and its children, so the server is
     among them; a sensor of the machine has seen it too."""
@@ -739,39 +816,37 @@ print("a question costs more than the bare model that answers it:", ratio > 1)
 # %% [markdown]
 # So at this toy size framework and HTTP outweigh the arithmetic. What a cascade saves here is **questions**, not
 # FLOPs: with each question a round trip of many times the phone's own effort. With large models it is the other way
-# round, and the count is the better guide. Keep both in mind when you look at the frontier: the same answers over
-# three kinds of cost.
+# round, and the count is the better guide. Keep both in mind when you now see what a threshold costs, in three kinds
+# of cost.
 
 # %%
 asks_bytes = on_wire(forms["raw, one byte a pixel"][0])
 unit = "J" if None not in energy.values() else "s"
 spend = [energy["phone's model"], energy["a question to the server"]] if unit == "J" else [cpu[0], cpu[2]]
-BILL = {"FLOPs (thousands)": (flops["phone"] / 1e3, flops["server"] / 1e3),  # (for each image, for each one passed on)
-        f"energy (µJ, {label})" if unit == "J" else "CPU time (µs)": (1e6 * spend[0], 1e6 * spend[1]),
-        "bytes on the wire": (0.0, float(asks_bytes))}
+BILL = {"bytes on the wire": (0.0, float(asks_bytes)),  # (for each image, for each one passed on)
+        "FLOPs, thousands": (flops["phone"] / 1e3, flops["server"] / 1e3),
+        f"µJ, {label}" if unit == "J" else "CPU time, µs": (1e6 * spend[0], 1e6 * spend[1])}
 levels = sorted({0.0, *sureness(exam[0]).tolist()})[::4]
 here_share = asked.float().mean().item()
 frontier = np.array([[100 * asked.float().mean().item(), 100 * right(a, data.test.y)]
                      for a, asked in (cascade(*exam, t) for t in levels)])
 Table(["cost of an image", "phone alone", "local first", "server alone"],
-      [(what, *(f"{100 * x / more:.2f} %" for x in (each, each + here_share * more, more)))
+      [(what.split(",")[0].replace("µJ", "energy"), *(f"{100 * x / more:.2f} %" for x in (each, each + here_share * more, more)))
        for what, (each, more) in BILL.items()],
-      caption="In % of the server alone; the threshold is the one from the validation images")
+      caption="In % of the server alone; the threshold is the one from the validation images; this seed")
 
 # %% jupyter={"source_hidden": true}
 def bill_figure(threshold):
-    fig, axes = plots.figure("What does a threshold buy, and at what cost?", panels=3, shared_y=True, width=9,
-                             ylabel="test images right (%)", height=3.6)
+    fig, ax = plots.figure("What does a threshold buy, and at what cost?",
+                           "\n".join(["from top to bottom: passed on (%)", *BILL]), "test images right (%)", height=4.4)
     a, asked = cascade(*exam, threshold)
-    share, hits = asked.float().mean().item(), 100 * right(a, data.test.y)
-    for ax, (what, (each, more)) in zip(axes, BILL.items()):
-        ax.plot(each + more * frontier[:, 0] / 100, frontier[:, 1], label="local first", **plots.series(0) | {"marker": ""})
-        ax.plot([each], [alone], label="phone alone", **plots.series(1) | {"linestyle": "none"})
-        ax.plot([more], [server_right], label="server alone", **plots.series(2) | {"linestyle": "none"})
-        ax.plot([each + more * share], [hits], "k*", markersize=13, label="your threshold")
-        ax.set(xlabel=f"{what}, each image", xlim=(-0.05 * more, 1.12 * (each + more)))
-        ax.locator_params(axis="x", nbins=4)
-    axes[0].legend(loc="lower right", fontsize=8)
+    ax.plot(frontier[:, 0], frontier[:, 1], label="local first, every threshold", **plots.series(0) | {"marker": ""})
+    ax.plot([0], [alone], label="phone alone", **plots.series(1) | {"linestyle": "none", "markersize": 9})
+    ax.plot([100], [server_right], label="server alone", **plots.series(2) | {"linestyle": "none", "markersize": 9})
+    ax.plot([100 * asked.float().mean().item()], [100 * right(a, data.test.y)], "k*", markersize=14, label="your threshold")
+    ax.set_xticks(at := [0, 20, 40, 60, 80, 100], ["\n".join(
+        [f"{x}", *(f"{each + more * x / 100:,.0f}" for each, more in BILL.values())]) for x in at])
+    ax.legend(loc="lower right", fontsize=10)
     return fig
 
 
@@ -786,8 +861,8 @@ def bill_words(threshold):
 explore(bill_figure, alt=bill_words, threshold=slider(0.0, 1.0, round(threshold, 3), 0.005, label="threshold"))
 
 # %% [markdown]
-# It is one curve with three scales. Look at the table above it: what the phone spends itself is nothing in bytes,
-# next to nothing in FLOPs, and a few percent in energy. (The energy is that of this machine for both, and without a
+# It is one curve with four scales, one under the other. Look at the table above it: what the phone spends itself is
+# nothing in bytes, next to nothing in FLOPs, and a few percent in energy. (The energy is that of this machine for both, and without a
 # network. A phone is another machine: see part five.)
 #
 # ## Part four: what does the network cost?
@@ -796,8 +871,9 @@ explore(bill_figure, alt=bill_words, threshold=slider(0.0, 1.0, round(threshold,
 claim("B12").card()
 
 # %% [markdown]
-# Bytes are counted. To make joules of them, people multiply by a figure in kilowatt-hours for each gigabyte. Here
-# are such figures.
+# The card quotes a fragment. The article names, among the costs of AI, that of carrying information to the server
+# and back: it counts, and in both directions it counts more. Bytes we can count. To make joules of them, people multiply
+# by a figure in kilowatt-hours for each gigabyte. Here are such figures.
 
 # %% jupyter={"source_hidden": true}
 GRID = {"net_finland_2010": "Finland, 2010", "net_gen_3g": "3G base station, no year", "net_finland_2017": "Finland, 2017",
@@ -834,7 +910,8 @@ plots.show(network_figure(), alt="Twelve published figures in kWh for each GB on
 print(f"from the lowest to the highest: {max(per_gb.values()) / min(per_gb.values()):,.0f} times")
 falls = {"Finland, mobile": ("net_finland_2010", "net_finland_2017"), "fixed line": ("net_aslan", "net_aslan20")}
 for what, (before, after) in falls.items():
-    print(f"{what}, {fact(before).year} to {fact(after).year}: {per_gb[before] / per_gb[after]:.0f} times less for each GB")
+    print(f"{what}, {fact(before).year} to {fact(after).year}: {per_gb[before] / per_gb[after]:.0f} times less for each GB"
+          + (" (two sources)" if fact(before).reference != fact(after).reference else ""))
 print("of Finland:", fact("net_finland_2017").note)
 
 # %% [markdown]
@@ -861,16 +938,12 @@ guess_share
 
 # %% tags=["nbval-check-output"]
 answer = fact("q_gemini").to("J")
-print(f"{fact('q_gemini').quantity}: {fact('q_gemini').text} (published; {fact('q_gemini').boundary})")
+print(f"{fact('q_gemini').quantity}: {fact('q_gemini').text} (published),\n  with {fact('q_gemini').boundary}")
 sizes = {"text": TEXT, "photo": PHOTO, "model": MODEL}
 share = {(what, net): 100 * network_joules(n, *names) / answer for what, n in sizes.items()
          for net, names in (("fixed", FIXED), ("mobile", MOBILE_NET))}
 for (what, net), percent in share.items():
-    print(f"{what}, {net}:", f"{percent:,.2f} % of an answer" if percent < 100 else f"{percent / 100:,.0f} answers")
-ours = [percent if percent < 100 else percent / 100 for percent in share.values()]
-theirs = [fact(name).value for name in ("net_text_fixed_share", "net_text_mobile_share", "net_photo_fixed_share",
-                                        "net_photo_mobile_share", "net_model_fixed_prompts", "net_model_mobile_prompts")]
-print("the course's table of facts has the same figures:", np.allclose(ours, theirs, rtol=0.02))
+    print(f"{what}, {net}:", f"{percent:,.2f} % of an answer" if percent < 100 else f"{int(percent / 100):,} answers")
 print(f"with the figure for Finland in 2010: text {100 * network_joules(TEXT, 'net_finland_2010') / answer:.0f} %")
 
 # %%
@@ -885,26 +958,29 @@ guess_share.reveal(share["text", "mobile"])
 
 # %%
 guess_download = predict(
-    "08-download", "To run locally you download a model of two gigabytes. How many text questions of ten thousand bytes "
-    "carry as many bytes?", low=10, high=1e7, guess=1000, log=True, unit="questions",
+    "08-download", "To run locally you download a model of two gigabytes, once. You ask 20 text questions of ten thousand "
+    "bytes a day. After how many years would they have carried as many bytes?", low=0.01, high=1000, guess=1, log=True, unit="years",
 )
 guess_download
 
 # %% tags=["nbval-check-output"]
-for what, n in (("text questions", TEXT), ("photos", PHOTO)):
-    print(f"a model of {MODEL / 1e9:.0f} GB is {MODEL / n:,.0f} {what}: in a year {MODEL / n / 365:,.1f} a day")
+kept_share = 1 - mean("asked", five) / 100
+years = {what: MODEL / n / 20 / 365 for what, n in (("text questions", TEXT), ("photos", PHOTO))}
+for what, y in years.items():
+    print(f"{MODEL / 1e9:.0f} GB are 20 {what} a day for {y:.1f} years; "
+          f"if only {kept_share:.0%} of them are kept, for {y / kept_share:.1f} years")
 tiny, question = 4 * costs[f"phone, {HIDDEN}"].parameters, forms["raw, one byte a pixel"][0]
 each = question.payload_up + question.payload_down + question.http_up + question.http_down
-print(f"our phone's model: {tiny:,} bytes; a question, payload and HTTP: {each}; it is {tiny / each:.0f} questions")
+print(f"our phone's model: {tiny:,} bytes; a question, payload and HTTP: {each}; the model is {tiny / each:.0f} questions")
 
 # %%
-guess_download.reveal(MODEL / TEXT)
+guess_download.reveal(years["text questions"])
 
 # %% [markdown]
-# No figure for the network is needed: the same figure stands on both sides. What decides is how often you ask, how
-# large the question is, and how large the model. Our small reader of digits is paid for after a handful of
-# questions. A language model for texts is not paid for in years. Models are also updated, and each update is a
-# download.
+# No figure for the network is needed, if download and questions go over the same network: then the same figure stands
+# on both sides. What decides is how often you ask, how large the question is, and how large the model. And only a
+# question that is **kept** pays something back. Our small reader of digits is paid for after a dozen kept questions.
+# A language model for texts is not paid for in years. Models are also updated, and each update is a download.
 
 # %% jupyter={"source_hidden": true}
 NETWORKS = {"fixed line with router, 2020": FIXED, "mobile, 2020": MOBILE_NET, "fixed line, 2015": ("net_aslan",),
@@ -920,18 +996,18 @@ def year_kwh(network, n_bytes):
 
 
 def year_figure(network, question, gigabytes, per_day):
-    fig, ax = plots.figure("Does a year of questions outweigh the download?", "questions a day", "energy (kWh a year)",
-                           height=4)
+    fig, ax = plots.figure("Does a year of questions outweigh the download?", "questions a day",
+                           "energy, calculated from\npublished figures", height=4)
     each, download = year_kwh(network, QUESTIONS[question]), year_kwh(network, gigabytes * 1e9 / 365)
     for i, (name, kwh) in enumerate({"network: a year of questions": each * PER_DAY,
                                      "network: one download of the model": download + 0 * PER_DAY,
                                      "server: a year of answers (published)": 365 * PER_DAY * answer / 3.6e6}.items()):
         ax.plot(PER_DAY, kwh, label=name, **plots.series(i) | {"marker": ""})
     ax.plot([per_day], [each * per_day], "k*", markersize=13, label="your questions")
-    ax.set(xscale="log", yscale="log", ylim=(1e-7, 1e5))
-    ax.minorticks_off()
-    ax.set_yticks([1e-6, 1e-3, 1, 1e3], ["0.000001", "0.001", "1", "1,000"])
-    ax.legend(loc="lower right", fontsize=8)
+    ax.set(xscale="log", yscale="log", ylim=(1e-6, 1e6))
+    ax.set_yticks([1e-6, 1e-3, 1, 1e3, 1e6], ["0.001 Wh", "1 Wh", "1 kWh", "1 MWh", "1 GWh"])
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.legend(loc="upper left", fontsize=9)
     return fig
 
 # %% jupyter={"source_hidden": true}
@@ -939,7 +1015,8 @@ def year_words(network, question, gigabytes, per_day):
     year, model = year_kwh(network, per_day * QUESTIONS[question]), year_kwh(network, gigabytes * 1e9 / 365)
     return (f"{network}: {per_day:,.0f} questions a day ({question}) are {year:.3g} kWh a year, a download of "
             f"{gigabytes:,.3g} GB {model:.3g} kWh, so a year of questions is {year / model:.3g} downloads. The answers "
-            f"themselves would take the server {365 * per_day * answer / 3.6e6:.3g} kWh, if each were a published text prompt.")
+            f"themselves would take the server {365 * per_day * answer / 3.6e6:.3g} kWh, if each were a published text prompt. "
+            "(All calculated from published figures.)")
 
 # %%
 explore(year_figure, alt=year_words, network=choice(list(NETWORKS), "mobile, 2020", label="network figure"),
@@ -947,20 +1024,22 @@ explore(year_figure, alt=year_words, network=choice(list(NETWORKS), "mobile, 202
         per_day=slider(1, 10_000, 20, log=True, label="questions a day"))
 
 # %% [markdown]
-# Try all network figures. The two lines of the network move up and down together, and never change order. Only the
-# distance to the answers changes.
+# Try all network figures. The two lines of the network move up and down together, and they cross always at the same
+# number of questions. Only the distance to the answers changes.
 #
 # ### The quarrel
 #
 # May one multiply bytes by such a figure at all? Here is what a paper says about it.
 
 # %% tags=["nbval-check-output"]
-print(f"{statement('net_mytton').quantity} {statement('net_mytton').text} ({statement('net_mytton').reference})")
+print(f"{statement('net_mytton').quantity}\n({statement('net_mytton').reference})")
+print(statement("net_mytton").text.replace("; ", ";\n"))
 
 # %% [markdown]
 # A router at home takes nearly the same power whether it sends or not. So there are two ways to count one exchange.
 # *By volume*: bytes times a figure. *By power*: a base power that flows all the time, and a small slope for the
-# traffic. We count the same text exchange both ways. How long it lasts is our assumption.
+# traffic. We count the same text exchange both ways. How long it lasts is our assumption. On the fixed line, most of
+# the base is the router of a whole household: here it is put on the one person who asks.
 
 # %% tags=["nbval-check-output"]
 SECONDS = 10  # assumption: from the question to the end of the answer
@@ -972,7 +1051,7 @@ quarrel = {name: (network_joules(TEXT, *volume), network_joules(TEXT, *slope), S
            for name, (volume, slope, base) in POWER.items()}
 print(Table(["network", "by volume (J)", "by power: traffic (J)", "by power: base (J)"],
             [(name, *(f"{j:.3g}" for j in joules)) for name, joules in quarrel.items()],
-            caption=f"One text exchange of {TEXT:,.0f} bytes in {SECONDS} s, from published figures"))
+            caption=f"One text exchange of {TEXT:,.0f} bytes in {SECONDS} s, calculated from published figures"))
 for name, (volume, traffic, base) in quarrel.items():
     print(f"{name}: by volume {volume / traffic:,.0f} times the traffic's own part, the base {base / traffic:,.0f} times")
 
@@ -993,37 +1072,43 @@ for name, (volume, traffic, base) in quarrel.items():
 
 # %% tags=["nbval-check-output"]
 radio = {way: fact(f"net_lte_{way}").to("J/MB") for way in ("up", "down")}
-print(f"{fact('net_lte_up').quantity}: {fact('net_lte_up').text}; downlink: {fact('net_lte_down').text} "
-      f"(published, {fact('net_lte_up').year})")
-print(f"a photo of 1 MB: {radio['up']:.1f} J to send, {radio['down']:.2f} J to receive (published); "
-      f"{radio['up'] / radio['down']:.1f} times")
-print(f"while it connects, the radio takes {fact('net_lte_promotion').text}: the photo's traffic is as much as "
-      f"{radio['up'] / fact('net_lte_promotion').to('W'):.1f} s of that")
+for way in ("up", "down"):
+    print(f"{fact('net_lte_' + way).quantity}: {fact('net_lte_' + way).text} (published, {fact('net_lte_' + way).year})")
+print(f"a photo of 1 MB, its traffic alone: {radio['up']:.1f} J to send, {radio['down']:.2f} J to receive,\n"
+      f"  {radio['up'] / radio['down']:.1f} times less (calculated from published figures)")
+print(f"while it connects, the radio takes {fact('net_lte_promotion').text} (published);\n"
+      f"  sending the photo is as much as {radio['up'] / fact('net_lte_promotion').to('W'):.1f} s of that")
 t = forms["raw, one byte a pixel"][0]
 print(f"our question, payload and HTTP: {t.payload_up + t.http_up} bytes up, {t.payload_down + t.http_down} down")
 
 # %% [markdown]
-# So the word has a true core. On a phone, sending is the dear direction, and a camera sends. (The radio stays awake
-# for some seconds after each transfer, and that may cost more than the transfer. We have no figure for it that we
-# have read ourselves, so it is left out. The model is of an old generation of phones.)
+# So the word has a true core. On a phone, sending is the dear direction, and a camera sends. (This is the part that
+# grows with the traffic. While it is on, the radio also takes a base power, and it stays awake for some seconds after
+# each transfer. That may cost more than the transfer. We have no figure for it that we have read ourselves, so it is
+# left out. The model is of an old generation of phones.)
 #
 # ### Verdict
 
 # %% tags=["nbval-check-output"]
 small_for_text = max(share["text", net] for net in ("fixed", "mobile")) < 1
 counts_for_more = min(share[what, net] for what in ("photo", "model") for net in ("fixed", "mobile")) > 10
-print("for a text the network is less than one percent of the answer:", small_for_text)
-print("for a photo, and for the model, it is more than ten percent:", counts_for_more)
-print("on the radio, up costs more than down:", radio["up"] > radio["down"])
-verdict("B12", "contested" if small_for_text and counts_for_more else "misattributed" if small_for_text else "supported",
-        "a text costs the network next to nothing, a photo or a downloaded model counts, and joules per byte are disputed")
+around_it = on_wire(question) / (question.payload_up + question.payload_down)
+print(f"a text: at most {max(share['text', 'fixed'], share['text', 'mobile']):.2f} % of its answer; "
+      f"a photo: at least {min(share['photo', 'fixed'], share['photo', 'mobile']):.0f} %")
+print("measured: a small question costs more than five times its own bytes:", around_it > 5)
+words = {"contested": "a text costs the network next to nothing, but a photo or a downloaded model counts, most bytes of a small "
+                      "question are not the question, and joules for each byte are disputed",
+         "misattributed": "neither a text nor a photo, nor the bytes around them, cost the network much beside the answer",
+         "supported": "even a text costs the network a part of its answer that counts"}
+word = "supported" if not small_for_text else "contested" if counts_for_more or around_it > 5 else "misattributed"
+verdict("B12", word, words[word])
 
 # %% [markdown]
 # ## Part five: the phone or the server?
 #
-# Communication is one side. The other is the answer itself: where does it take fewer joules? Our machine cannot
-# say: it is no phone and no server hall. Published measurements can, with care. Lesson 03 showed that the *batch*
-# decides.
+# Communication is one side. The other is the answer itself. Lesson 07 compared a phone with a server, from published
+# measurements: the *batch* decides, that is how many questions the server answers together. New here is the cascade.
+# It pays for the phone **always**, and for the server and the network sometimes. When is that less than to ask always?
 
 # %%
 def batch_of(f):
@@ -1031,64 +1116,89 @@ def batch_of(f):
     return int(re.search(r"batch (\d+)", f.quantity)[1])
 
 
-POINTS = sorted((batch_of(f), f.value) for f in map(fact, ("ml_llama8b_h100_b8", "ml_llama8b_h100")))
-PHONE = fact("ph_melt").bounds("J/token")
-AROUND = fact("q_gemini").value / fact("q_gemini_narrow").value  # a whole service over its chips, as one company counts
+(B0, J0), (B1, J1) = sorted((batch_of(f), f.value) for f in map(fact, ("ml_llama8b_h100_b8", "ml_llama8b_h100")))
+PHONES = {"3 billion parameters, MLC": fact("ph_melt").value, "3 billion, LLMFarm": fact("ph_melt_llmfarm").value,
+          "1.5 billion parameters": fact("ph_s24").value}  # J/token of the whole phone; MLC and LLMFarm are engines
+AROUND = fact("q_gemini").value / fact("q_gemini_accelerator").value  # a whole service over its chips, of one company
 TOKENS = 300  # assumption: of an answer that is exchanged in 10 kB
 
 
-def server_joules(batch, around, network):
-    """J for each token: a straight line between the two published batches, on logarithmic axes; and the network's part."""
-    (b0, j0), (b1, j1) = POINTS
-    slope = math.log(j1 / j0) / math.log(b1 / b0)
-    return j0 * (batch / b0) ** slope * around + network_joules(TEXT, *NETWORKS[network]) / TOKENS
+def server_joules(batch, around=AROUND, network="mobile, 2020"):
+    """J for each token: a part that the batch shares and a part of its own, through both published points; the network."""
+    shared = (J0 - J1) / (1 / B0 - 1 / B1)
+    return (shared / batch + J0 - shared / B0) * around + network_joules(TEXT, *NETWORKS[network]) / TOKENS
 
 # %% tags=["nbval-check-output"]
-print(f"phone: {fact('ph_melt').quantity}: {fact('ph_melt').text} (published; {fact('ph_melt').boundary})")
-for name in ("ml_llama8b_h100_b8", "ml_llama8b_h100"):
-    print(f"server: {fact(name).quantity}: {fact(name).text} (published; {fact(name).boundary})")
-print(f"host, idle machines and building: {AROUND:.1f} times the chips ({fact('q_gemini').reference})")
-ends = [server_joules(b, AROUND, "mobile, 2020") for b, _ in POINTS]
-for (b, _), joules in zip(POINTS, ends):
-    print(f"batch {b}: {joules:.2f} J/token with all that and the mobile network; phone {PHONE[0]} to {PHONE[1]}")
+for name in ("ml_llama8b_h100_b8", "ml_llama8b_h100", "ph_melt", "ph_melt_llmfarm", "ph_s24"):
+    print(f"{fact(name).quantity}: {fact(name).value} J/token (published; {fact(name).boundary.replace(', measured', '')})")
+print(f"a whole service over its chips: {AROUND:.2f}; over its chips while they work: "
+      f"{fact('q_gemini').value / fact('q_gemini_narrow').value:.1f} (published, divided)")
+ask = {"clean": mean("asked", kinds["clean"]) / 100, "hard": mean("asked", kinds["noisy"]) / 100}
+print(f"our phone passes on {ask['clean']:.0%} of the clean images and {ask['hard']:.0%} of the noisy ones")
+bill = {(phone, b): (j + ask["clean"] * server_joules(b), server_joules(b)) for phone, j in PHONES.items() for b in (B0, B1)}
+print(Table(["phone", "batch", "phone alone", "local first", "server alone"],
+            [(phone, b, f"{PHONES[phone]:.2f}", *(f"{x:.2f}" for x in pair)) for (phone, b), pair in bill.items()],
+            caption="J/token, calculated from published figures: mobile network, no loss in charging (lesson 07 adds it)"))
+
+# %% [markdown]
+# With a large batch local first takes more than the server alone: what the phone takes each time is more than what the
+# server is spared. With a small batch it takes less, unless the phone's own model is as dear as the server's answer. And
+# the boundary decides, not only the batch:
+
+# %% tags=["nbval-check-output"]
+def wins(around, network):
+    """For each phone: does it take less alone than the server, with the smallest and with the largest batch?"""
+    return ", ".join("/".join("yes" if j < server_joules(b, around, network) else "no" for b in (B0, B1)) for j in PHONES.values())
+
+
+cheaper = [next(b for b in range(B0, B1 + 1) if server_joules(b) < j) for j in PHONES.values()]
+print(f"the server alone takes less than the three phones alone from a batch of {', '.join(map(str, cheaper))} on")
+print("phone alone below the server alone, at the smallest/largest batch, for the three phones:")
+for what, given in {"as above": (AROUND, "mobile, 2020"), "chips alone (factor one)": (1.0, "mobile, 2020"),
+                    "network of Finland in 2010": (AROUND, "Finland, mobile, 2010")}.items():
+    print(f"  {what}: {wins(*given)}")
 
 # %% jupyter={"source_hidden": true}
-def place_figure(batch, around, network):
-    fig, ax = plots.figure("Where does a token cost less?", "questions that the server answers together",
-                           "energy (J/token)", height=3.9)
-    x = np.geomspace(POINTS[0][0], POINTS[1][0], 30)
-    ax.plot(x, [server_joules(b, around, network) for b in x], label="server, 8 billion parameters",
-            **plots.series(0) | {"marker": ""})
-    ax.axhspan(*PHONE, color=plots.OKABE_ITO[1], alpha=0.3, hatch="///", label="phone, 3 billion parameters")
-    ax.plot([batch], [server_joules(batch, around, network)], "k*", markersize=13, label="your server")
-    ax.set(xscale="log", yscale="log", ylim=(0.02, 5))
-    ax.minorticks_off()
-    ax.set_xticks([8, 32, 128, 511], ["8", "32", "128", "511"])
-    ax.set_yticks([0.02, 0.1, 0.5, 1, 5], ["0.02", "0.1", "0.5", "1", "5"])
-    ax.legend(loc="lower left", fontsize=9)
+def place_figure(phone, hard, batch, around, network):
+    fig, ax = plots.figure("Does it save joules to ask only sometimes?", "questions passed on (%)",
+                           "J/token (calculated from\npublished figures)", height=3.9)
+    here, there, share = PHONES[phone], server_joules(batch, around, network), passed_on(hard)
+    ax.plot([0, 100], [here, here + there], label="local first", **plots.series(0) | {"marker": ""})
+    ax.plot([0, 100], [there, there], label="server alone", **plots.series(1) | {"marker": ""})
+    ax.plot([0], [here], label="phone alone", **plots.series(2) | {"linestyle": "none", "markersize": 9})
+    ax.plot([100 * share], [here + share * there], "k*", markersize=14, label="your share of hard questions")
+    ax.set(xlim=(-2, 102), ylim=(0, 1.08 * (here + there)))
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=10)
     return fig
 
 
-def place_words(batch, around, network):
-    j = server_joules(batch, around, network)
-    part = network_joules(TEXT, *NETWORKS[network]) / TOKENS
-    where = "more than" if j > PHONE[1] else "less than" if j < PHONE[0] else "about as much as"
-    return (f"A server that answers {batch:.0f} at once, {around:.1f} times its chips with all around them, and {network}: "
-            f"{j:.2f} J for each token, of which the network {part:.3g} J. That is {where} the phone's {PHONE[0]} to {PHONE[1]} J. "
-            f"(Published; the line joins two batch sizes.)")
+def passed_on(hard):
+    """The share passed on when `hard` percent of the questions are as hard for the phone as noisy images are for ours."""
+    return ask["clean"] + hard / 100 * (ask["hard"] - ask["clean"])
+
+
+def place_words(phone, hard, batch, around, network):
+    here, there, share = PHONES[phone], server_joules(batch, around, network), passed_on(hard)
+    first = here + share * there
+    return (f"Phone: {phone}. With {hard} % hard questions {share:.0%} are passed on. Phone alone {here:.2f} J/token, local first "
+            f"{first:.2f}, server alone {there:.2f} (batch {batch:.0f}, {around:.1f} times its chips, {network}): local first takes "
+            f"{'less' if first < there else 'more'} than the server alone. (Calculated from published figures; the curve of the "
+            f"server goes through two batch sizes.)")
 
 # %%
-explore(place_figure, alt=place_words, batch=slider(8, 511, 32.0, log=True, label="batch of the server"),
-        around=slider(1.0, 4.0, 2.4, 0.1, label="times the chips"),
+explore(place_figure, alt=place_words, phone=choice(list(PHONES), "3 billion, LLMFarm", label="phone"),
+        hard=slider(0, 100, 30, label="share of hard questions, %"),
+        batch=slider(8, 511, 8.0, log=True, label="batch of the server"),
+        around=slider(1.0, 4.0, 1.7, 0.1, label="a whole service over its chips"),
         network=choice(list(NETWORKS), "mobile, 2020", label="network figure"))
 
 # %% [markdown]
-# With a small batch the server loses, with a large one it wins, though its model is more than twice as large. With the
-# oldest network figure the phone wins at every batch. So neither side is always right. And note the boundaries: the phone's
-# figure is for the whole phone, the server's is for the chip times a factor from another company. (On the other side: a
-# phone was built anyway, and so was the server.)
+# Neither side is always right. With the chips alone, without host, idle machines and building, the server beats the
+# large phone model at every batch. With the oldest network figure every phone wins, at every batch. And the phone with
+# half as large a model wins up to a batch of some two hundred, with answers that may be worse. Mind that a figure of a
+# whole phone stands here beside one of a chip times a factor from another company.
 #
-# ### Three reasons that are no joules
+# ### Three reasons that are not about energy
 #
 # **Latency.** How long until the answer? On this machine, where no network lies between:
 
@@ -1099,15 +1209,14 @@ Table(["answer", "time"], [("by the phone's model itself", si(clock[0], "s")),
 
 # %% [markdown]
 # **Without a network.** And **privacy**: what does the server get to see? We let the cascade run for real, image by
-# image. In the middle of the stream the server goes away. The phone goes on: where no answer comes, its own must
-# do.
+# image. In the middle of the stream the server goes away. The phone goes on: where no answer comes, its own must do.
 
 # %%
 @torch.inference_mode()
 def local_first(x, client):
     """(the digit, whether it was asked about, whether an answer came) for one image [1, 64]."""
     here = local_model(x)
-    if sureness(here).item() > threshold:
+    if sureness(here).item() >= threshold:
         return here.argmax(-1).item(), False, False
     try:
         return int(client.ask(pixels(x), form="raw").outputs[0]), True, True
@@ -1135,52 +1244,61 @@ Table(["images", "right", "phone alone", "passed on", "answered by the server"],
        for name, part in (("first half, with the server", first), ("second half, without it", second))])
 
 # %% tags=["nbval-check-output"]
-print("every image has an answer:", len(digit) == len(data.test))
-print("without the server the answers are those of the phone:", right(digit[second], exam[0].argmax(-1)[second]) > 0.99)
-print("and still more than nine tenths are right:", right(digit[second], data.test.y[second]) > 0.9)
-print("the server answered as often as the client counted:", int(came.sum()) <= seen.queries <= int(wanted.sum()))
+print(f"images: {len(digit)}, half of them after the server had gone; answers: {len(digit)}")
+print("without the server still more than nine tenths are right:", right(digit[second], data.test.y[second]) > 0.9)
 print("pixels that left the phone: 64 bytes for each image that was answered:", seen.payload_up == 64 * int(came.sum()))
-print("the server saw less than three quarters of the images of the first half:", int(came.sum()) < 0.75 * half)
 
 # %%
 print(f"the server saw {int(came.sum())} of the {half} images of the first half: {seen.payload_up:,} bytes of pixels in "
       f"{on_wire(seen):,} bytes of traffic")
 
 # %% jupyter={"source_hidden": true}
-def mosaic(rows):
-    """One picture [height, width] of images [rows, columns, 64], with thin grey lines between them."""
-    framed = F.pad(rows.view(*rows.shape[:2], 8, 8), (0, 1, 0, 1), value=0.4)
-    return framed.transpose(1, 2).flatten(0, 1).flatten(1)
+def chosen_images(n=10):
+    """(row, column, image, the phone's digit, the server's) of some that were passed on, and of some that were kept."""
+    order = sureness(exam[0])[:half].argsort(stable=True)
+    sent, kept = order[asked[order]][:n], order[~asked[order]]
+    for row, found in enumerate((sent, kept[torch.linspace(0, len(kept) - 1, n).long()])):
+        for column, i in enumerate(found.tolist()):
+            yield row, column, data.test.x[i], *(int(found[i].argmax()) for found in exam), int(data.test.y[i])
 
 
-def seen_figure(n=12):
-    fig, ax = plots.figure("What did the server see?", "the first images of each kind", "", width=7.2, height=2)
-    shown = torch.zeros(2, n, 64)
-    for row, chosen in enumerate((asked, ~asked)):
-        found = data.test.x[chosen][:n]
-        shown[row, :len(found)] = found
-    ax.imshow(mosaic(shown), cmap="gray_r", vmin=0, vmax=1)
-    ax.set(xticks=[], yticks=[4, 13], yticklabels=["passed on", "kept"], ylabel="test images")
+def seen_figure():
+    fig, ax = plots.figure("What did the server see?", "from less sure (left) to surer; under each digit: phone / server",
+                           "", width=8.6, height=3)
+    for row, column, x, here, there, _ in chosen_images():
+        ax.imshow(x.view(8, 8), cmap="gray_r", vmin=0, vmax=1, extent=(column, column + 0.85, -1.35 * row - 0.85, -1.35 * row), zorder=2)
+        ax.text(column + 0.42, -1.35 * row - 1.04, f"{here} / {there}", ha="center", va="center", fontsize=11)
+    ax.set(xlim=(-0.1, 10), ylim=(-2.55, 0.05), xticks=[], yticks=[-0.42, -1.77], yticklabels=["passed on", "kept"], ylabel="images")
     ax.grid(visible=False)
     return fig
 
 # %%
-plots.show(seen_figure(), alt="Two rows of twelve handwritten digits. Those passed on to the server are bent, "
-           "broken or between two digits; those kept on the phone are mostly clear.")
+shown_images = list(chosen_images())
+fine = sum(here == label for row, *_, here, _, label in shown_images if row == 0)
+plots.show(seen_figure(), alt=f"Two rows of small handwritten digits, with both answers under each: passed on, and kept. Most look "
+           f"clear to the eye, also those that were passed on. Of the {sum(row == 0 for row, *_ in shown_images)} passed on that "
+           f"are shown, the phone was right on {fine}.")
 
 # %% [markdown]
-# Local first is also *private first*: most images never leave. But those that leave are no random sample. They are
-# the odd ones. If they were letters or faces, the odd ones might be those that one would most like to keep.
+# To us, most of these digits look clear, also those that were passed on. Often the phone was right, and only not sure
+# enough. Local first is also *private first*: most images never leave. But those that leave are no random sample: the
+# model chooses them. If they were letters or faces, they might be those that one would most like to keep.
 #
 # ### Verdict
 
 # %% tags=["nbval-check-output"]
 kept = 100 - mean("asked", five)
 print(f"our cascade keeps {kept:.0f} % of the questions on the phone, and loses {np.mean(lost):.2f} points")
-print(f"published: server {ends[1]:.2f} to {ends[0]:.2f} J a token with all around it, phone {PHONE[0]} to {PHONE[1]}")
-saves, always, never = kept > 50, min(ends) > PHONE[1], max(ends) < PHONE[0]
-verdict("B13", "supported" if saves and always else "misattributed" if never or not saves else "contested",
-        "questions are saved, but a shared server may take fewer joules; privacy, speed and independence remain")
+less = [first < there for first, there in bill.values()]
+print(f"local first takes fewer joules than the server alone in {sum(less)} of {len(less)} pairs of phone and batch")
+pays = years["text questions"] / kept_share
+print(f"a download of {MODEL / 1e9:.0f} GB, 20 text questions a day, {kept_share:.0%} of them kept: paid for after {pays:.0f} years")
+saves = kept > 50 and pays < 3  # 3: years that a phone lasts, say
+word = "supported" if saves and all(less) else "misattributed" if not any(less) and not saves else "contested"
+verdict("B13", word, {"supported": "questions and joules are saved, soon and in every pair",
+                      "misattributed": "neither bytes nor joules are saved",
+                      "contested": "whether bytes and joules are saved depends on the size of the question and on the server's "
+                                   "batch; privacy, speed and independence remain"}[word])
 
 # %% [markdown]
 # ## What the figures do not say
@@ -1190,10 +1308,12 @@ verdict("B13", "supported" if saves and always else "misattributed" if never or 
 # - Bytes below IP and encryption are not counted. A real service sends longer headers than ours.
 # - Five seeds share the same images in other splits. A threshold from a few hundred images is rough, as one seed
 #   showed.
-# - The phone's model is the smallest that kept its promise among five that we named. While this lesson was made,
-#   all five and both rules were also seen on test images. So we looked at ten further seeds afterwards. With this
-#   model and rule they lost a tenth of a point and asked about a seventh of the images. On their halves, though,
-#   only the largest two kept the promise.
+# - The phone's model is the smallest that kept its promise among five that we named. While this lesson was made, all
+#   five and both rules were also seen on test images. That is why we looked at ten further seeds afterwards: on their
+#   halves only the largest two kept the promise.
+# - The choice is a close one. A threshold may lie anywhere between two neighbouring images; ours lies at the lower end.
+#   At the upper end, the next smaller model keeps the promise on the halves, too, and loses more than half a point on
+#   the test images.
 # - The joules of a question take the same rate for both processes, if they are modelled. They say no more than the
 #   CPU time.
 # - Energy for each gigabyte is an average of whole networks. It is not what one more byte costs.
@@ -1205,14 +1325,14 @@ verdict("B13", "supported" if saves and always else "misattributed" if never or 
 #
 # - A small model that asks when it is unsure loses little and asks seldom. Rule, model and threshold come from
 #   validation images, and agreement with the server needs no labels.
-# - Sureness is no alarm. On rotated digits the small model is sure and wrong, and the large one makes the same
-#   mistakes.
+# - Sureness is no alarm. On rotated digits the small model is sure and wrong, and so is the large one: both say "four".
+#   The mix of answers would have told, without labels.
 # - Most bytes of a small question are not the question. Form, open connections and several images at a time decide;
 #   at toy size the round trip outweighs the arithmetic.
 # - For a text the network is a fraction of a percent of the answer, for a photo it counts, and a downloaded model
 #   outweighs years of text questions. Energy per byte is disputed, because most of the power flows without traffic.
-# - By published figures a shared server beats a phone with a large batch and loses with a small one. Privacy,
-#   latency and independence are reasons of their own.
+# - By published figures local first takes more than the server alone where the server's batch is large, and mostly less
+#   where it is small; what is counted around the chips decides, too. Privacy, latency and independence are reasons of their own.
 #
 # **Now do** [exercise 08](../exercises/08_local_first.ipynb). **Next:** [lesson 09](09_rebound.ipynb).
 #
@@ -1232,8 +1352,8 @@ ledger.summary()
 # %%
 cite("net_finland_2010", "net_gen_3g", "net_finland_2017", "net_eu_mobile", "net_gen_4g", "net_mobile_ct",
      "net_gen_5g", "net_aslan", "net_eu_fixed", "net_router", "net_aslan20_coroama", "net_aslan20", "q_gemini",
-     "q_gemini_narrow", "net_mytton", "net_pm_fixed_slope", "net_pm_cpe_slope", "net_pm_fixed_base",
+     "q_gemini_accelerator", "q_gemini_narrow", "net_mytton", "net_pm_fixed_slope", "net_pm_cpe_slope", "net_pm_fixed_base",
      "net_pm_cpe_base", "net_pm_mobile_slope", "net_pm_mobile_core_slope", "net_pm_mobile_base",
      "net_pm_mobile_core_base", "net_lte_promotion", "ml_llama8b_h100_b8", "ml_llama8b_h100", "ph_melt",
-     "net_text_fixed_share", "net_text_mobile_share", "net_photo_fixed_share", "net_photo_mobile_share",
-     "net_model_fixed_prompts", "net_model_mobile_prompts", "net_lte_up", "net_lte_down")
+     "ph_melt_llmfarm", "ph_s24",
+     "net_lte_up", "net_lte_down")
