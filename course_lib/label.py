@@ -57,7 +57,7 @@ class Quality:
     def of(cls, right, name: str = "right answers") -> Quality:
         """From the answers to the test examples, right or wrong (bools), with Wilson's interval. ValueError for none."""
         right = [bool(r) for r in right]
-        _need(len(right) > 0, f"{name!r} has 0 examples: give the answers to one test example or more")
+        _need(bool(right), f"{name!r} has 0 examples: give the answers to one test example or more")
         value, low, high = (100 * share for share in share_interval(sum(right), len(right)))
         return cls(name, value, low, high, len(right), "95 % interval over the examples", "%")
 
@@ -153,8 +153,7 @@ class EnergyLabel:
 
     def figure(self):
         """The label as a matplotlib figure."""
-        sheet = plots.Sheet(105, 148)
-        sheet.band("Energy label", str(self.day))
+        (sheet := plots.Sheet(105, 148)).band("Energy label", str(self.day))
         sheet.text(self.task, 12, bold=True)
         for head, large, small in (*self.blocks(), ("", "", self.notes())):
             sheet.rule()
@@ -170,7 +169,6 @@ class EnergyLabel:
     def svg(self) -> str:
         """Vector picture. Its title and description hold the words, for whoever cannot see it."""
         import matplotlib
-
         target = io.StringIO()
         with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "label"}):
             self.figure().savefig(target, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))

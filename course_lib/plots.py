@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import textwrap
 
 # Okabe & Ito (2008), "Color Universal Design": distinct for the common kinds of colour vision, and in grey.
 # Yellow comes last: it is too pale for a line on white.
@@ -189,13 +190,11 @@ class Sheet:
 
     def __init__(self, wide, high, edge=13):
         from matplotlib.figure import Figure
-
         self.wide, self.high, self.edge, self.at = wide / 25.4 * 72, high / 25.4 * 72, edge, 0.0
         self.fig = Figure(figsize=(self.wide / 72, self.high / 72), facecolor="white")
 
     def _box(self, x, y, wide, high, fill):
         from matplotlib.patches import Rectangle
-
         self.fig.add_artist(Rectangle((x / self.wide, 1 - (y + high) / self.high), wide / self.wide, high / self.high,
                                       facecolor=fill, edgecolor="black", linewidth=0.7))
 
@@ -217,8 +216,6 @@ class Sheet:
 
     def text(self, text, size, bold=False):
         """A paragraph, in as many lines as it takes."""
-        import textwrap
-
         from matplotlib.font_manager import FontProperties
         from matplotlib.textpath import text_to_path
 

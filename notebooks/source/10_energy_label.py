@@ -73,7 +73,6 @@ from course_lib.stats import si
 from course_lib.tables import Table, shipped
 from course_lib.training import train
 from course_lib.widgets import choice, explore, predict, slider
-
 seed_everything(0, threads=1)  # one thread: networks this small gain nothing from two
 meter = Meter()
 
@@ -494,7 +493,7 @@ def choose(floor, budget):
                          "floor or find more labels")
     cheapest = min(good, key=lambda s: (round(1000 * tried[key(s)]["query"] / start["query"]), tried[key(s)]["training"]))
     if (share := 100 * tried[key(cheapest)]["query"] / start["query"]) > budget:
-        near = min((s for s in alone.values() if mean(s) >= floor), key=lambda s: tried[key(s)]["query"], default=START)
+        near = min((s for s in (START, *alone.values()) if mean(s) >= floor), key=lambda s: tried[key(s)]["query"], default=START)
         raise ValueError(f"no combination that reads {floor:g} % has a query for {budget:g} % of the start: the lever that comes "
                          f"nearest is {told(near)}, alone {100 * tried[key(near)]['query'] / start['query']:.1f} %, and "
                          f"{share:.1f} % is the least together")
@@ -881,10 +880,11 @@ def draw_label():
         boundary="the reader's own work on this computer; no network, no screen, not the base's training")
 
 # %%
+label = None
 try:
     label = draw_label()
-except ValueError as why:  # where no source of joules is at hand
-    label = why
+except ValueError as error:  # where no source of joules is at hand
+    print(textwrap.fill(str(error), 96))
 label
 
 # %% [markdown]
