@@ -122,8 +122,8 @@ def end_with_parent():
 
 
 if __name__ == "__main__":
-    asked = json.loads(sys.stdin.readline())
+    asked, found = json.loads(sys.stdin.readline()), {"version": sys.version.split()[0]}
     if asked["engine"]:
         threading.Thread(target=end_with_parent, daemon=True).start()
-    found = measure(asked) if asked["engine"] else {"version": sys.version.split()[0]}
+        found = measure(asked)
     print("\n" + json.dumps(found | {"peak_bytes": peak_bytes(), "torch_loaded": "torch" in sys.modules}))

@@ -102,12 +102,13 @@ def _unsupported(model, why) -> str:
 
 
 @_quiet()
-def quantize_onnx(source: str | os.PathLike, file: str | os.PathLike, bits: int = 8) -> Path:
+def quantize_onnx(source: str | os.PathLike, file: str | os.PathLike, bits: int = 8, blocks: bool = False) -> Path:
     """Writes a smaller copy of an ONNX file with ONNX Runtime's own tools.
 
     bits=8: matrices, one scale for each column, and the embedding of tokens; what they multiply is rounded at run time.
     Weights keep to 7 of the 8 bits: sums overflow otherwise on x86 processors without VNNI. bits=4: matrices only, with
-    one scale in float32 for each 32 weights, 5 bits a weight. Raises ValueError for other bits and a damaged source."""
+    one scale in float32 for each 32 weights, 5 bits a weight; with `blocks` so are 8 bits, for the same operator.
+    Raises ValueError for other bits and a damaged source, TypeError where ONNX Runtime is too old for 8 bits in blocks."""
     if bits not in (8, 4):
         raise ValueError(f"bits is {bits!r}; choose 8 or 4")
     need("onnx", "onnxruntime")
@@ -120,10 +121,11 @@ def quantize_onnx(source: str | os.PathLike, file: str | os.PathLike, bits: int 
         onnx.checker.check_model(model := onnx.load(source))
     except Exception as why:  # noqa: BLE001 - of protobuf, of the checker
         raise damaged(source, why) from None
-    if bits == 8:
+    if bits == 8 and not blocks:
         quantization.quantize_dynamic(model, file, per_channel=True, reduce_range=True)
     else:
-        quantizer = MatMulNBitsQuantizer(model, block_size=32, is_symmetric=True, accuracy_level=4)
+        eight = {"bits": 8} if bits == 8 else {}  # 4 unless told; older ones know no other
+        quantizer = MatMulNBitsQuantizer(model, block_size=32, is_symmetric=True, accuracy_level=4, **eight)
         quantizer.process()
         quantizer.model.save_model_to_file(str(file), False)
     return Path(file)

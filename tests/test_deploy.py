@@ -96,6 +96,22 @@ def test_the_exported_model_answers_like_torch_for_every_batch_and_length(files,
         assert np.abs(answer - pretrained()(tokens).numpy()).max() < 1e-3
 
 
+def test_eight_bits_in_blocks_use_the_operator_of_four(files, tmp_path, windows):
+    import onnx
+
+    def operators(file):
+        return [(n.op_type, {a.name: a.i for a in n.attribute if a.name in ("bits", "block_size")})
+                for n in onnx.load(file).graph.node if n.op_type.startswith("MatMulNBits")]
+
+    four, blocks = operators(files["int4"]), operators(quantize_onnx(files["onnx"], tmp_path / "b.onnx", 8, blocks=True))
+    assert len(four) == len(blocks) > 0 and not operators(files["int8"])
+    assert all(found == {"bits": 8, "block_size": 32} for _, found in blocks)
+    assert all(found == {"bits": 4, "block_size": 32} for _, found in four)
+    answer = session(tmp_path / "b.onnx").run(None, {"tokens": windows[:2, :-1].numpy()})[0]
+    with torch.inference_mode():
+        assert np.abs(answer - pretrained()(windows[:2, :-1]).numpy()).max() < 0.5
+
+
 def test_export_takes_any_network_and_leaves_it_as_it_was(tmp_path, capfd):
     torch.manual_seed(0)
     model, x = DigitsMLP(hidden=(16,)).train(), torch.rand(9, 64)

@@ -16,8 +16,8 @@ import record
 from course_lib.data import digits
 
 NAMES = {"SIZES", "ALLOWED", "SHARES", "KINDS", "BINS", "lowest", "RULES", "local_net", "server_net", "noisy", "fit", "train_local", "train_server",
-         "logits", "sureness", "right", "cascade", "by_agreement", "by_accuracy", "on_other_half", "temperature", "ask_least_sure",
-         "oracle", "of_kind"}
+         "logits", "sureness", "right", "pass_on", "cascade", "by_agreement", "by_accuracy", "on_other_half", "temperature",
+         "ask_least_sure", "oracle", "of_kind"}
 
 
 def percent(share):
@@ -88,14 +88,19 @@ def shifts(net, server, threshold, data, seed, hidden, r):
                "said": said, "said_in": said_in, "server_said": server_said, "server_said_in": server_said_in}
 
 
-def seed_rows(seed, r):
-    """All rows of one seed."""
+def networks(seed, r):
+    """(the data, the server, a local network, its hidden units, `val`, `test`) for every candidate; see `rules`."""
     data = digits(seed)
     server = r["train_server"](data, seed)
     known, asked = r["logits"](server, data.val), r["logits"](server, data.test)
     for hidden in r["SIZES"]:
         net = r["train_local"](data, seed, hidden)
-        val, test = (r["logits"](net, data.val), known), (r["logits"](net, data.test), asked)
+        yield data, server, net, hidden, (r["logits"](net, data.val), known), (r["logits"](net, data.test), asked)
+
+
+def seed_rows(seed, r):
+    """All rows of one seed."""
+    for data, server, net, hidden, val, test in networks(seed, r):
         yield from rules(val, test, data, seed, hidden, r)
         yield from curves(test, data, seed, hidden, r)
         yield from bins(val, data, seed, hidden, r)
@@ -104,12 +109,7 @@ def seed_rows(seed, r):
 
 def later_rows(seed, r):
     """What the choice by agreement comes to with a later seed, for every candidate."""
-    data = digits(seed)
-    server = r["train_server"](data, seed)
-    known, asked = r["logits"](server, data.val), r["logits"](server, data.test)
-    for hidden in r["SIZES"]:
-        net = r["train_local"](data, seed, hidden)
-        val, test = (r["logits"](net, data.val), known), (r["logits"](net, data.test), asked)
+    for data, _, _, hidden, val, test in networks(seed, r):
         found = points(r, *test, data.test.y, r["by_agreement"](*val))
         yield {"kind": "later", "hidden": hidden, "asked": found["asked"], "lost": found["lost"],
                "lost_on_other_half": round(r["on_other_half"](r["by_agreement"], *val, data.val.y, seed), 3)}

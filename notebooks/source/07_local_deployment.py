@@ -46,7 +46,6 @@ if importlib.util.find_spec("course_lib") is None:
 # %%
 import copy
 import inspect
-import logging
 import tempfile
 from pathlib import Path
 
@@ -504,19 +503,6 @@ print(Table(["weights", *(f"{n:,} use{'s' * (n > 1)}" for n in USES)],
 def in_pytorch(tokens):
     return model(torch.from_numpy(tokens)).numpy()
 
-
-def int8_in_blocks():
-    """The network in 8 bits, for the operator of int4."""
-    need("onnx", "onnxruntime")
-    import onnx
-    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
-    logging.getLogger("onnxruntime").setLevel(logging.WARNING)  # it tells of every step
-    network = onnx.load(folder / "model.onnx")
-    small = MatMulNBitsQuantizer(network, bits=8, block_size=32, is_symmetric=True, accuracy_level=4)
-    small.process()
-    small.model.save_model_to_file(str(folder / "blocks.onnx"), False)
-    return folder / "blocks.onnx"
-
 # %%
 def opened():
     """{format: a function, uint8 [batch, T] -> float32 [batch, T, 256]} of all that runs here."""
@@ -528,8 +514,10 @@ def opened():
         print(f"Only PyTorch is measured here. {why}")
         return found
     found |= {f"ONNX {name.split(',')[0]}": load(files[name]) for name in RUN if name in files and name != "float32"}
+    if "int4" not in files:
+        return found
     try:
-        return found | ({"ONNX int8 in blocks": load(int8_in_blocks())} if "int4" in files else {})
+        return found | {"ONNX int8 in blocks": load(quantize_onnx(folder / "model.onnx", folder / "blocks.onnx", bits=8, blocks=True))}
     except (TypeError, ValueError) as why:  # an older ONNX Runtime
         print(f"int8 in blocks is left out: {why}")
         return found

@@ -172,10 +172,13 @@ def right(answers, y):
     return (answers == y).float().mean().item()
 
 
-def cascade(here, there, threshold):
+def pass_on(here, there, asked):
     """(the answers, which images were asked about), from the logits of the phone's model and of the server's."""
-    asked = sureness(here) < threshold
     return torch.where(asked, there.argmax(-1), here.argmax(-1)), asked
+
+
+def cascade(here, there, threshold):
+    return pass_on(here, there, sureness(here) < threshold)
 
 # %% [markdown]
 # Which threshold? We may lose half a percentage point against the server, and we choose on the **validation**
@@ -317,12 +320,11 @@ def ask_least_sure(here, there, share):
     """The cascade that asks about this share of the images (%), those of which the phone is least sure."""
     asked = torch.zeros(len(here), dtype=torch.bool)
     asked[sureness(here).argsort(stable=True)[:round(share / 100 * len(here))]] = True
-    return torch.where(asked, there.argmax(-1), here.argmax(-1)), asked
+    return pass_on(here, there, asked)
 
 
 def oracle(here, there, y):
-    asked = (here.argmax(-1) != y) & (there.argmax(-1) == y)
-    return torch.where(asked, there.argmax(-1), here.argmax(-1)), asked
+    return pass_on(here, there, (here.argmax(-1) != y) & (there.argmax(-1) == y))
 
 # %% tags=["nbval-check-output"]
 five = rows("rule", rule="by agreement", hidden=HIDDEN)
@@ -408,9 +410,8 @@ for name, (a, b) in ways.items():
 # ### Where it is sure and wrong
 #
 # The threshold knows the validation images. What if other images come? We add noise, and take the damaged scanners of
-# lesson 05: *rotated* (a quarter
-# turn to the left), *backlit* (a shadow that deepens to the right), *cropped* (the lowest rows are lost), *faded* (pale
-# ink on grey paper).
+# lesson 05: *rotated* (a quarter turn to the left), *backlit* (a shadow that deepens to the right), *cropped* (the
+# lowest rows are lost), *faded* (pale ink on grey paper).
 
 # %%
 guess_rotated = predict(
@@ -653,9 +654,9 @@ print("two bytes for each feature do as well as four, within a point:", abs(by_h
 # %% [markdown]
 # The features are fewer numbers, but as usual floats they take as many bytes as the image. With two bytes each they
 # do as well, at half the payload. Yet they are worth less than the image: the small model keeps what it needs for its
-# own answer, and the rest is gone. Features can save bytes for large pictures. The features must be trained for it.
-# Are they more private? Do not trust that: a network can be trained to
-# guess the image back from its features. (Dosovitskiy and Brox, <https://arxiv.org/abs/1506.02753>.)
+# own answer, and the rest is gone. Features can save bytes for large pictures, if they are trained for it. Are they more
+# private? Do not trust that: a network can be trained to guess the image back from its features. (Dosovitskiy and
+# Brox, <https://arxiv.org/abs/1506.02753>.)
 #
 # ### When it goes wrong
 #
@@ -989,15 +990,14 @@ QUESTIONS = {"text, 10 kB": TEXT, "photo, 1 MB": PHOTO, "one of our images": flo
 PER_DAY = np.logspace(0, 4, 41)
 
 
-def year_kwh(network, n_bytes):
-    """kWh of the network in a year, for so many bytes a day."""
-    return network_joules(365 * n_bytes, *NETWORKS[network]) / 3.6e6
+def network_kwh(network, n_bytes):
+    return network_joules(n_bytes, *NETWORKS[network]) / 3.6e6
 
 
 def year_figure(network, question, gigabytes, per_day):
     fig, ax = plots.figure("Does a year of questions outweigh the download?", "questions a day",
                            "energy, calculated from\npublished figures", height=4)
-    each, download = year_kwh(network, QUESTIONS[question]), year_kwh(network, gigabytes * 1e9 / 365)
+    each, download = network_kwh(network, 365 * QUESTIONS[question]), network_kwh(network, gigabytes * 1e9)
     for i, (name, kwh) in enumerate({"network: a year of questions": each * PER_DAY,
                                      "network: one download of the model": download + 0 * PER_DAY,
                                      "server: a year of answers (published)": 365 * PER_DAY * answer / 3.6e6}.items()):
@@ -1011,7 +1011,7 @@ def year_figure(network, question, gigabytes, per_day):
 
 # %% jupyter={"source_hidden": true}
 def year_words(network, question, gigabytes, per_day):
-    year, model = year_kwh(network, per_day * QUESTIONS[question]), year_kwh(network, gigabytes * 1e9 / 365)
+    year, model = network_kwh(network, 365 * per_day * QUESTIONS[question]), network_kwh(network, gigabytes * 1e9)
     return (f"{network}: {per_day:,.0f} questions a day ({question}) are {year:.3g} kWh a year, a download of "
             f"{gigabytes:,.3g} GB {model:.3g} kWh, so a year of questions is {year / model:.3g} downloads. The answers "
             f"themselves would take the server {365 * per_day * answer / 3.6e6:.3g} kWh, if each were a published text prompt. "
@@ -1286,13 +1286,12 @@ plots.show(seen_figure(), alt=f"Two rows of small handwritten digits, with both 
 # ### Verdict
 
 # %% tags=["nbval-check-output"]
-kept = 100 - mean("asked", five)
-print(f"our cascade keeps {kept:.0f} % of the questions on the phone, and loses {np.mean(lost):.2f} points")
+print(f"our cascade keeps {100 * kept_share:.0f} % of the questions on the phone, and loses {np.mean(lost):.2f} points")
 less = [first < there for first, there in bill.values()]
 print(f"local first takes fewer joules than the server alone in {sum(less)} of {len(less)} pairs of phone and batch")
 pays = years["text questions"] / kept_share
 print(f"a download of {MODEL / 1e9:.0f} GB, 20 text questions a day, {kept_share:.0%} of them kept: paid for after {pays:.0f} years")
-saves = kept > 50 and pays < 3  # 3: years that a phone lasts, say
+saves = kept_share > 0.5 and pays < 3  # 3: years that a phone lasts, say
 word = "supported" if saves and all(less) else "misattributed" if not any(less) and not saves else "contested"
 verdict("B13", word, {"supported": "questions and joules are saved, soon and in every pair",
                       "misattributed": "neither bytes nor joules are saved",

@@ -985,7 +985,7 @@ Table(["how it is known", "readings", "CPU time", "energy"],
 # So we need assumptions. They stand here with their names. Put in your own.
 
 # %%
-LESSONS = 11
+LESSONS = 11  # 00 to 10
 BUDGET = 60  # the most CPU seconds that a lesson may take
 HOURS = 8  # assumption: all lessons, read and run once, without the exercises
 SCREEN = 20  # assumption: watts of a laptop with its screen, while you read

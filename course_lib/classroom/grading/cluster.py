@@ -135,12 +135,13 @@ def dask(address, environment, *, stall=math.inf, answer=ANSWER):
 
 
 def _client(distributed, address, answer):
-    for again in (True, False):
-        try:
-            return distributed.Client(address, timeout=answer, set_as_default=False)
-        except AssertionError:  # the thread of its own loop did not begin within ten seconds: a busy machine
-            if not again:
-                raise
+    def ask():
+        return distributed.Client(address, timeout=answer, set_as_default=False)
+
+    try:
+        return ask()
+    except AssertionError:  # the thread of its own loop did not begin within ten seconds: a busy machine
+        return ask()
 
 
 def _same_everywhere(client, address, environment, answer):

@@ -24,14 +24,8 @@ def find(path, max_mb):
     Raises CourseError with one sentence where `path` is not there, is something else, or is a damaged zip.
     """
     path = Path(path)
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):
-        raise CourseError(f"{path} is not there: name a notebook, a folder or a zip of submissions") from None
-    if stat.S_ISDIR(mode):
+    if is_folder(path, "a notebook, a folder or a zip of submissions", "a notebook, a folder or a zip"):
         yield from _folder(path, max_mb)
-    elif not stat.S_ISREG(mode):
-        raise CourseError(f"{path} is not an ordinary file: name a notebook, a folder or a zip")
     elif ENDING.search(path.name):
         yield _file(path, (path.name,), path.name, max_mb)
     elif path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
@@ -42,6 +36,17 @@ def find(path, max_mb):
             raise CourseError(f"{path} cannot be read: {_why(error)}") from None
     else:
         raise CourseError(f"{path} is not a notebook (.ipynb), a folder or a zip of submissions")
+
+
+def is_folder(path, several, one):
+    """True for a folder, False for an ordinary file; else CourseError, which says what can be named."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        raise CourseError(f"{path} is not there: name {several}") from None
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        raise CourseError(f"{path} is not an ordinary file: name {one}")
+    return stat.S_ISDIR(mode)
 
 
 def _why(error):
@@ -110,7 +115,7 @@ def _link(path, real, parts, label, max_mb):
 
 
 @contextmanager
-def _open(path):
+def opened(path):
     """An ordinary file, opened so that a link, pipe or device in its place is not followed or waited for."""
     flags = os.O_RDONLY
     for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # not every system has all of them
@@ -123,7 +128,7 @@ def _open(path):
 
 def _file(path, parts, label, max_mb):
     try:
-        with _open(path) as stream:
+        with opened(path) as stream:
             about = os.fstat(stream.fileno())
             if not ENDING.search(parts[-1]):
                 return Item(parts, label, about.st_mtime)
@@ -136,7 +141,7 @@ def _file(path, parts, label, max_mb):
 
 def _disk_zip(path, parts, label, max_mb):
     try:
-        with _open(path) as stream:
+        with opened(path) as stream:
             yield from unzip(stream, parts, label, max_mb, 1, [])
     except (Unreadable, OSError) as error:
         yield Item(parts, label, problem=_why(error))

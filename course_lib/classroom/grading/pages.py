@@ -92,15 +92,21 @@ def plain(text):
     return _MARKDOWN.sub(words, text)
 
 
-def as_html(title, blocks):
-    """The page as UTF-8 bytes."""
+def block_html(block):
+    """One block as an element of the page."""
+    kind, *rest = block
+    return _BLOCKS[kind](kind, *rest)
+
+
+def as_html(title, blocks, head_end="", draw=block_html):
+    """The page as UTF-8 bytes. `head_end`: HTML at the end of its head; `draw`: gives the HTML of a block."""
     head = (f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             '<meta name="referrer" content="no-referrer">\n<meta name="robots" content="noindex">\n'
-            f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n"
+            f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n{head_end}"
             "</head>\n<body>\n<main>\n")  # fmt: skip
-    body = "\n".join(_BLOCKS[kind](kind, *rest) for kind, *rest in blocks)
+    body = "\n".join(map(draw, blocks))
     return (head + body + "\n</main>\n</body>\n</html>\n").encode("utf-8", "backslashreplace")
 
 

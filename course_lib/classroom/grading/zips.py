@@ -36,11 +36,8 @@ def ignored(name):
     return name.lower() in _JUNK or (name.startswith((".", "~$")) and name.strip(".") != "")
 
 
-def unzip(stream, parts, label, max_mb, level, around):
-    """The members of a zip. Raises Unreadable where the zip as a whole cannot be read.
-
-    `level` chooses the limits; `around` is what each zip around this one may still unpack, in bytes.
-    """
+def listed(stream, level):
+    """(the archive, its members as (parts, info) by name), without junk. Unreadable where the list cannot be read."""
     guard = _Guard(stream, MEMBERS[level])
     try:
         archive = zipfile.ZipFile(guard)
@@ -52,7 +49,15 @@ def unzip(stream, parts, label, max_mb, level, around):
     except Exception as error:  # whatever a damaged zip does to the parser
         raise Unreadable("the zip is damaged, or not a zip") from error
     members = [member for member in members if member[0] and not any(map(ignored, member[0]))]
-    members.sort(key=lambda member: member[0])
+    return archive, sorted(members, key=lambda member: member[0])
+
+
+def unzip(stream, parts, label, max_mb, level, around):
+    """The members of a zip. Raises Unreadable where the zip as a whole cannot be read.
+
+    `level` chooses the limits; `around` is what each zip around this one may still unpack, in bytes.
+    """
+    archive, members = listed(stream, level)
     parents = {names[:count] for names, _ in members for count in range(1, len(names))}
     budgets = [*around, [UNPACKED_MB[level] * 2**20]]
     for names, info in members:
@@ -63,13 +68,13 @@ def unzip(stream, parts, label, max_mb, level, around):
             continue
         try:
             if ENDING.search(names[-1]):
-                yield Item(here, name, _time(info), _member(archive, info, max_mb, budgets))
+                yield Item(here, name, _time(info), member(archive, info, max_mb, budgets))
             elif not names[-1].lower().endswith(".zip"):
                 yield Item(here, name, _time(info))
             elif len(budgets) >= DEEPEST:
                 raise Unreadable("it is a zip in a zip in a zip: hand in the notebook alone")
             else:
-                inner = io.BytesIO(_member(archive, info, ZIP_MB, budgets))
+                inner = io.BytesIO(member(archive, info, ZIP_MB, budgets))
                 yield from unzip(inner, here, name, max_mb, level + 1, budgets)
         except Unreadable as error:
             yield Item(here, name, _time(info), problem=str(error))
@@ -118,7 +123,7 @@ def _split(name):
     return tuple(parts if len(parts) <= DEPTH else [*parts[:DEPTH - 1], parts[-1]])
 
 
-def _member(archive, info, max_mb, budgets):
+def member(archive, info, max_mb, budgets):
     """The bytes of a member, or Unreadable with the reason."""
     if stat.S_ISLNK(info.external_attr >> 16):
         raise Unreadable("it is a link, not a file")

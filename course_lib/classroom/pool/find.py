@@ -7,7 +7,6 @@ holds is read member by member. A ledger that cannot be had becomes a Found that
 import io
 import os
 import re
-import stat
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -58,14 +57,8 @@ def _new(stream, seen):
 
 
 def _below(path, seen):
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):
-        raise CourseError(f"{path} is not there: name ledgers, or a folder or zip of them") from None
-    if stat.S_ISDIR(mode):
+    if files.is_folder(path, "ledgers, or a folder or zip of them", "a ledger, a folder or a zip"):
         yield from _folder(path, seen)
-    elif not stat.S_ISREG(mode):
-        raise CourseError(f"{path} is not an ordinary file: name a ledger, a folder or a zip")
     elif zipfile.is_zipfile(path) or path.suffix.lower() == ".zip":
         yield from _disk_zip(path.resolve(), path.name, 0, seen)
     else:
@@ -98,7 +91,7 @@ def _raise(error):
 
 def _file(path, label, seen):
     try:
-        with files._open(path) as stream:
+        with files.opened(path) as stream:
             size = os.fstat(stream.fileno()).st_size
             if not _new(stream, seen):
                 yield None
@@ -116,7 +109,7 @@ def _too_large(size):
 
 def _disk_zip(path, label, level, seen):
     try:
-        with files._open(path) as stream:
+        with files.opened(path) as stream:
             if _new(stream, seen):
                 yield from _zip(stream, label, level, [])
             else:
@@ -129,19 +122,11 @@ def _disk_zip(path, label, level, seen):
 
 def _zip(stream, label, level, around):
     """The ledgers of a zip, and of zips in it. Raises Unreadable where its list of members cannot be read."""
-    guard = zips._Guard(stream, zips.MEMBERS[level])
-    try:
-        archive = zipfile.ZipFile(guard)
-        members = archive.infolist()
-        guard.check(len(members))
-        guard.most = None
-        named = sorted(((zips._split(zips._name(info)), info) for info in members), key=lambda member: member[0])
-    except Exception as error:  # whatever a damaged zip does to the parser
-        raise Unreadable("damaged") from error
+    archive, members = zips.listed(stream, level)
     budgets = [*around, [zips.UNPACKED_MB[level] * 2**20]]
-    for parts, info in named:
-        inner = bool(parts) and parts[-1].lower().endswith(".zip")
-        if info.is_dir() or not parts or any(map(zips.ignored, parts)) or not (inner or ENDING.search(parts[-1])):
+    for parts, info in members:
+        inner = parts[-1].lower().endswith(".zip")
+        if info.is_dir() or not (inner or ENDING.search(parts[-1])):
             continue
         name = f"{label}: {'/'.join(parts)}"
         if inner and len(budgets) >= zips.DEEPEST:
@@ -150,7 +135,7 @@ def _zip(stream, label, level, around):
             yield Found(name, None, _too_large(info.file_size))
         else:
             try:
-                data = zips._member(archive, info, zips.ZIP_MB if inner else MAX_MB, budgets)
+                data = zips.member(archive, info, zips.ZIP_MB if inner else MAX_MB, budgets)
                 if inner:
                     yield from _zip(io.BytesIO(data), name, level + 1, budgets)
                 else:

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from statistics import median
 
 from ...claims import VERDICTS, all_claims
 
@@ -26,8 +27,7 @@ class Tally:
     @property
     def typical(self):
         """The median of said / result, of numbers above 0, or None."""
-        logs = sorted(map(math.log, self.factors))
-        return math.exp((logs[len(logs) // 2] + logs[~(len(logs) // 2)]) / 2) if logs else None
+        return math.exp(median(map(math.log, self.factors))) if self.factors else None
 
 
 def judge(question, said, result):

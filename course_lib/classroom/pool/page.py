@@ -1,12 +1,13 @@
 """The report: what stands where, in the blocks of `grading.pages`, with pictures between them."""
 
 import html
+import itertools
 
 from ... import plots
 from ...claims import all_claims
 from ...provenance import Provenance
 from ...stats import si
-from ..grading.pages import as_html
+from ..grading.pages import as_html, block_html
 from ..grading.texts import plural
 from . import figures, guesses, reasons, spread
 from .spread import CPU_TIME, FEWEST
@@ -34,22 +35,18 @@ def page(ledgers, left_out, course):
               *_machines(found, course, len(everything) - len(found)), *_labels(found), *_outliers(found),
               *_predictions(guesses.tallies(ledgers, course)), *_verdicts(guesses.verdicts(ledgers)),
               *_left_out(ledgers, left_out), *_how()]
-    head, _, tail = as_html(TITLE, []).decode().partition("<main>\n")
-    body = "\n".join(_figure(*rest, salt) if kind == "figure" else _block((kind, *rest))
-                     for salt, (kind, *rest) in enumerate(blocks))
-    return f"{head.replace('</head>', MARK + chr(10) + _STYLE + '</head>')}<main>\n{body}{tail}".encode()
+    salts = itertools.count()
 
+    def draw(block):
+        if block[0] == "figure":
+            _, fig, alt = block
+            return f"<figure>{figures.svg(fig, alt, next(salts))}<figcaption>{plots.words(alt)}</figcaption></figure>"
+        if block[0] == "table":  # it may be moved sideways where the screen is narrow
+            return (f'<div class="wide" role="region" tabindex="0" aria-label="{html.escape(block[1])}">'
+                    f"{block_html(block)}</div>")
+        return block_html(block)
 
-def _block(block):
-    """One block as `as_html` draws it; a table may be moved sideways where the screen is narrow."""
-    drawn = as_html("", [block]).decode().partition("<main>\n")[2].rpartition("\n</main>")[0]
-    if block[0] != "table":
-        return drawn
-    return f'<div class="wide" role="region" tabindex="0" aria-label="{html.escape(block[1])}">{drawn}</div>'
-
-
-def _figure(fig, alt, salt):
-    return f"<figure>{figures.svg(fig, alt, salt)}<figcaption>{plots.words(alt)}</figcaption></figure>"
+    return as_html(TITLE, blocks, f"{MARK}\n{_STYLE}", draw)
 
 
 def _factor(value):

@@ -3,6 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from statistics import median_high
 
 from ...stats import si
 from .checks import LABELS
@@ -47,9 +48,8 @@ def _usual(group, number, tell):
 
 
 def _typical(group, number, tell):
-    """The median of a number over the other machines."""
-    values = sorted(tell(machine.runs[-1]) for other, machine in group.machines.items() if other != number)
-    return values[len(values) // 2]
+    """The median of a number over the other machines; of two in the middle the larger."""
+    return median_high(tell(machine.runs[-1]) for other, machine in group.machines.items() if other != number)
 
 
 def _reason(group, number, factor):
