@@ -1,15 +1,14 @@
 """More than one at a time: any executor, Dask, shards and their merging."""
 
+import gc
 import os
 import re
 import sys
 import threading
 import time
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import nullcontext
 from multiprocessing import get_context
 from pathlib import Path
-from types import SimpleNamespace
 
 import fake_engine
 import pytest
@@ -263,30 +262,18 @@ def test_dask_without_its_package_is_one_sentence(group, monkeypatch):
         group.run(dask="tcp://127.0.0.1:1")
 
 
-def test_a_scheduler_that_does_not_answer_is_one_sentence(monkeypatch):
+def test_a_scheduler_that_does_not_answer_is_one_sentence():
+    """And leaves no Client: the finalizer of one that was never closed holds up the next, for good or for ten seconds."""
+    import distributed
+
+    gc.collect()
+    before = [each for each in gc.get_objects() if isinstance(each, distributed.Client)]
     for address in ("tcp://127.0.0.1:9", "nonsense://x", "tcp://"):
         with pytest.raises(CourseError, match="no Dask scheduler answers at"), cluster.dask(
                 address, fake_engine.environment, answer=0.5):
             pass
-
-
-@pytest.mark.parametrize("failures", [1, 2])
-def test_a_client_whose_loop_begins_late_is_asked_for_once_more(monkeypatch, failures):
-    asked = []
-
-    class Client:
-        def __init__(self, address, **options):
-            asked.append(address)
-            assert len(asked) > failures
-
-        def __getattr__(self, name):
-            return {"run": lambda f: {"worker": f()}, "nthreads": lambda: {"worker": 1}}.get(name, lambda *_, **__: None)
-
-    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=Client))
-    expected = pytest.raises(CourseError, match="no Dask scheduler answers at") if failures == 2 else nullcontext()
-    with expected, cluster.dask("tcp://127.0.0.1:9", fake_engine.environment) as found:
-        assert found
-    assert len(asked) == 2
+    clients = [each for each in gc.get_objects() if isinstance(each, distributed.Client)]
+    assert len(clients) == len(before)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ A pool is an executor and what belongs to it. Grading is one pure function of a 
 executor will do; nothing here is a scheduler.
 """
 
+import asyncio
 import math
 import os
 import re
@@ -122,8 +123,9 @@ def dask(address, environment, *, stall=math.inf, answer=ANSWER):
     except ImportError:
         raise CourseError("--dask needs the package distributed: type  pip install 'frugal-ai-lab[cluster]'") from None
     try:
-        client = _client(distributed, address, answer)
-    except (OSError, ValueError, TimeoutError, AssertionError) as error:
+        asyncio.run(_reach(address, answer))
+        client = distributed.Client(address, timeout=answer, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
         raise CourseError(f"no Dask scheduler answers at {address} within {answer:g} s ({_line(error)}): start one "
                           "with  dask scheduler  and give the address it prints") from None
     try:
@@ -134,14 +136,15 @@ def dask(address, environment, *, stall=math.inf, answer=ANSWER):
         client.close(timeout=2)
 
 
-def _client(distributed, address, answer):
-    def ask():
-        return distributed.Client(address, timeout=answer, set_as_default=False)
+async def _reach(address, answer):
+    """Connect and hang up; raises what connecting raises.
 
-    try:
-        return ask()
-    except AssertionError:  # the thread of its own loop did not begin within ten seconds: a busy machine
-        return ask()
+    A Client that fails for such a reason is never closed. Its finalizer, in whatever thread the garbage is collected,
+    waits for a lock that distributed also holds while the thread of a new loop begins: ten seconds, then an assertion.
+    """
+    from distributed.comm import connect
+
+    await (await connect(address, timeout=answer)).close()
 
 
 def _same_everywhere(client, address, environment, answer):
