@@ -17,10 +17,11 @@ PIP := $(PY) -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --no-compile
 unexport PYTHONDONTWRITEBYTECODE
 CPU_INDEX := https://download.pytorch.org/whl/cpu
-LESSON := notebooks/00_start_here.ipynb
-export REPO EXERCISES SUBMISSIONS GRADES
+FIRST := notebooks/00_start_here.ipynb
+LESSON ?=
+export REPO EXERCISES SUBMISSIONS GRADES LESSON
 
-.PHONY: help lab test check notebooks grade bench links clean author venv torch install-lab install-test install-bench
+.PHONY: help lab test check notebooks slides grade bench links clean author deck venv torch install-lab install-test install-bench
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -29,6 +30,7 @@ help:
 	@echo 'make test                    the same, and run every test that CI runs'
 	@echo 'make check                   style and the quick tests only, for daily work (under two minutes)'
 	@echo 'make notebooks               rebuild the lessons whose source changed: notebooks/source/*.py to .ipynb'
+	@echo 'make slides LESSON=07        slides of a lesson, one page that needs no network: build/slides/07_....html'
 	@echo 'make grade SUBMISSIONS=path  grade what a class handed in: a folder, or a zip from Moodle or Canvas'
 	@echo 'make bench                   run the benchmarks; their tables go to benchmarks/results/'
 	@echo 'make links REPO=owner/name   point every badge, link and setup cell at your copy of the course'
@@ -41,10 +43,10 @@ help:
 	@echo 'PYTEST_ARGS=... handed to pytest, for example PYTEST_ARGS="-k energy"'
 
 lab: install-lab
-	@test -f $(LESSON) || { echo '$(LESSON) is not there: `make notebooks` builds it from its source.'; exit 1; }
-	@echo 'lab: opening JupyterLab on $(LESSON) (stop it with Ctrl-C)'
+	@test -f $(FIRST) || { echo '$(FIRST) is not there: `make notebooks` builds it from its source.'; exit 1; }
+	@echo 'lab: opening JupyterLab on $(FIRST) (stop it with Ctrl-C)'
 	@root=; if [ "$$(id -u)" = 0 ]; then root=--allow-root; fi; \
-	exec $(PY) -m jupyterlab $$root --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/$(LESSON) $(LAB_ARGS)
+	exec $(PY) -m jupyterlab $$root --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/$(FIRST) $(LAB_ARGS)
 
 test: install-test
 	@echo 'test: running everything that CI runs'
@@ -63,6 +65,13 @@ author:
 notebooks: author install-lab
 	@echo 'notebooks: building the lessons whose source changed'
 	@$(PY) -m course_lib.cli build
+
+deck:
+	@test -d course_lib/classroom || { echo "make slides belongs to the author's copy of the course."; exit 1; }
+
+slides: deck install-lab
+	@test -n "$$LESSON" || { echo 'slides: say of which lesson, for example `make slides LESSON=07`.'; exit 1; }
+	@$(PY) -m course_lib.classroom.slides "$$LESSON"
 
 grade: author install-lab
 	@test -n "$$SUBMISSIONS" || { echo 'grade: say what was handed in, for example `make grade SUBMISSIONS=class.zip`.'; exit 1; }

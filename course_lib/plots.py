@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import textwrap
 
 # Okabe & Ito (2008), "Color Universal Design": distinct for the common kinds of colour vision, and in grey.
 # Yellow comes last: it is too pale for a line on white.
@@ -182,3 +183,57 @@ def show(fig, alt):
     data, metadata = bundle(fig, alt)
     display(data, metadata=metadata, raw=True)
     display({"text/html": words(alt), "text/plain": ""}, raw=True)
+
+
+class Sheet:
+    """A sheet of text in black on white, filled from the top down: `fig`, of so many millimetres; sizes in points."""
+
+    def __init__(self, wide, high, edge=13):
+        from matplotlib.figure import Figure
+        self.wide, self.high, self.edge, self.at = wide / 25.4 * 72, high / 25.4 * 72, edge, 0.0
+        self.fig = Figure(figsize=(self.wide / 72, self.high / 72), facecolor="white")
+
+    def _box(self, x, y, wide, high, fill):
+        from matplotlib.patches import Rectangle
+        self.fig.add_artist(Rectangle((x / self.wide, 1 - (y + high) / self.high), wide / self.wide, high / self.high,
+                                      facecolor=fill, edgecolor="black", linewidth=0.7))
+
+    def _put(self, x, y, text, size, bold=False, **look):
+        self.fig.text(x / self.wide, 1 - y / self.high, text, size=size, weight="bold" if bold else "normal",
+                      family="DejaVu Sans", parse_math=False, **look)
+
+    def band(self, left, right):
+        """A black band with white words at both ends."""
+        self._box(0, 0, self.wide, 24, "black")
+        self._put(self.edge, 16, left, 11, bold=True, color="white")
+        self._put(self.wide - self.edge, 16, right, 9, color="white", ha="right")
+        self.at = 28.0
+
+    def rule(self):
+        """A thin line from edge to edge."""
+        self._box(self.edge, self.at + 4, self.wide - 2 * self.edge, 0, "black")
+        self.at += 5.5
+
+    def text(self, text, size, bold=False):
+        """A paragraph, in as many lines as it takes."""
+        from matplotlib.font_manager import FontProperties
+        from matplotlib.textpath import text_to_path
+
+        def fits(line):
+            return text_to_path.get_text_width_height_descent(line, font, False)[0] <= 0.98 * room  # as drawn, letters may be wider
+
+        room = self.wide - 2 * self.edge
+        font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
+        lines = next((ls for n in range(int(room / size / 0.45), 4, -1) if all(map(fits, ls := textwrap.wrap(text, n)))), [text])
+        for line in lines:
+            self.at += 1.2 * size
+            self._put(self.edge, self.at, line, size, bold)
+
+    def ladder(self, rungs, reached, size):
+        """Boxes side by side, the one that is reached black with white bold words."""
+        wide, high = (self.wide - 2 * self.edge) / len(rungs), 1.6 * size
+        for i, rung in enumerate(rungs):
+            self._box(self.edge + i * wide, self.at + 5, wide, high, "black" if i == reached else "white")
+            self._put(self.edge + (i + 0.5) * wide, self.at + 5 + 0.7 * high, rung, size, i == reached, ha="center",
+                      color="white" if i == reached else "black")
+        self.at += high + 6

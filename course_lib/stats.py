@@ -6,6 +6,7 @@ a figure is from a meter in the wall is another question, answered in words by `
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from html import escape
 from numbers import Real
@@ -48,6 +49,13 @@ def mean_interval(values, level: float = 0.95):
     if n < 2:
         return x.mean(-1), np.full(x.shape[:-1], np.inf)
     return x.mean(-1), t_quantile(n - 1, level) * x.std(-1, ddof=1) / np.sqrt(n)
+
+
+def share_interval(k: int, n: int, z: float = 1.96):
+    """Share k / n with its 95 % interval, all 0..1, by Wilson's score (1927): it stays inside 0..1 and has a width at 0 and 1."""
+    p, half = k / n, z * math.sqrt(k * (n - k) / n**3 + (z / 2 / n)**2)
+    low, high = ((p + z * z / 2 / n + side * half) / (1 + z * z / n) for side in (-1, 1))
+    return p, min(p, max(0.0, low)), max(p, min(1.0, high))
 
 
 def ratio_interval(a, b, level: float = 0.95, trim: float = 0.125):

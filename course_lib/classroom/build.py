@@ -12,6 +12,8 @@ seconds and resident MB), and `course build` completes it with pairing and kerne
     # %% [markdown]
     # %% tags=["nbval-check-output"]      <- nbval compares this cell's output
     # %% course={"picture": "images/02_break_even.png"}   <- its figure is also saved there, for the README
+
+Where only text changed, the notebook takes the text and keeps its outputs. Each build also writes `notebooks/INDEX.md`.
 """
 
 import base64
@@ -19,9 +21,10 @@ import datetime
 import os
 import platform
 import re
+import tempfile
 from pathlib import Path
 
-from . import CourseError, execute
+from . import CourseError, execute, looks
 
 PAIRING = {"formats": "ipynb,source//py:percent",  # and no version line: each jupytext would change it
            "notebook_metadata_filter": "course,-jupytext.text_representation.jupytext_version"}
@@ -127,11 +130,16 @@ def mismatch(source):
                     f"`course build --force {where}` throws them away")
         return (f"{source.name} and {notebook.name} differ: run `course build {where}` if the source is "
                 f"right, or `jupytext --sync {notebook.parent.name}/{notebook.name}` for the newer one")
-    for cell in nb.cells:  # an id is made of the text it was built from: another id, older outputs
-        if execute.is_code(cell) and not (cell.execution_count and cell.id.startswith(execute.text_id(cell))):
-            return (f"{notebook.name}: the cell `{execute.first_line(cell)}` has no outputs, or older ones: "
-                    f"run `course build {where}`")
+    if cell := _stale_output(nb):
+        return (f"{notebook.name}: the cell `{execute.first_line(cell)}` has no outputs, or older ones: "
+                f"run `course build {where}`")
     return None
+
+
+def _stale_output(nb):
+    """The first cell whose outputs are not those of its text, or None: an id is made of the text it was built from."""
+    return next((cell for cell in nb.cells if execute.is_code(cell) and not (
+        cell.execution_count and cell.id.startswith(execute.text_id(cell)))), None)
 
 
 def complete_header(source):
@@ -162,17 +170,40 @@ def build_one(source, root):
     """Execute one lesson, write its notebook; returns (metadata.course, Cost). A failure writes nothing."""
     nb = complete_header(source)
     notebook = notebook_of(source)
-    cost = execute.execute(nb, root, notebook.parent, name=source.stem)
+    with tempfile.TemporaryDirectory() as folder:
+        startup = Path(folder, "startup.py")
+        startup.write_text(looks.STARTUP, encoding="utf-8")
+        cost = execute.execute(nb, root, notebook.parent, name=source.stem, env={"PYTHONSTARTUP": str(startup)})
+    save_pictures(nb, notebook.parent)  # may refuse, so it comes before the notebook
+    _write(nb, source)
+    return nb.metadata["course"], cost
+
+
+def _write(nb, source):
     execute.stable_ids(nb)
     for cell in nb.cells:
         cell.metadata.pop(SPACING, None)
-    save_pictures(nb, notebook.parent)  # may refuse, so it comes before the notebook
     nb.metadata = type(nb.metadata)(
         course=nb.metadata["course"], kernelspec=dict(KERNEL), language_info=dict(LANGUAGE),
         jupytext=dict(PAIRING))
-    execute.write(nb, notebook)
+    execute.write(nb, notebook_of(source))
     touch(source)
-    return nb.metadata["course"], cost
+
+
+def take_text(source):
+    """Take the text cells of a source into its notebook, and keep all outputs, where no code changed; True when done."""
+    if not notebook_of(source).exists():
+        return False
+    old, new = execute.read(notebook_of(source)), parse(source)
+    (cells, course), (wanted, header) = as_source(old), content(new)
+    ran = [cell for cell in old.cells if cell.cell_type == "code"]
+    if course != header or _stale_output(old) or (
+            [cell for cell in cells if cell[0] == "code"] != [cell for cell in wanted if cell[0] == "code"]):
+        return False
+    for cell, run in zip([cell for cell in new.cells if cell.cell_type == "code"], ran):
+        cell.outputs, cell.execution_count = run.outputs, run.execution_count
+    _write(new, source)
+    return True
 
 
 def save_pictures(nb, folder):
@@ -228,6 +259,13 @@ def build(files, root, *, force=False, check=False, say=print):
         raise CourseError("there is no lesson in notebooks/source: a lesson is a file such as "
                           "notebooks/source/00_start_here.py")
     rows, bad = {}, 0
+    from . import index
+
+    if check and (stale := index.mismatch(root)):
+        say(stale)
+        bad += 1
+    elif not check:
+        index.write(root)  # before a lesson runs: lesson 00 shows the map
     for source in chosen:
         try:
             stale = mismatch(source)
@@ -240,6 +278,9 @@ def build(files, root, *, force=False, check=False, say=print):
                 continue
             if stale and not (force and files) and loses_edits(source):
                 raise CourseError(stale)
+            if not force and take_text(source):
+                say(f"{source.stem}: only its text changed, so nothing was run")
+                continue
             say(f"{source.stem}: running ...")
             course, cost = rows[source.stem] = build_one(source, root)
         except CourseError as error:  # the next lesson may be well

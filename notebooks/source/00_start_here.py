@@ -35,7 +35,7 @@
 #
 # **You need** about 30 minutes, at most 60 seconds of computing and 1,000 MB of memory. No GPU, no download.
 #
-# **Claims of the article:** B1, B2. **Next:** lesson 01.
+# **Claims of the article:** B1, B2. **Next:** [lesson 01](01_measuring_energy.ipynb).
 
 # %% [markdown]
 # ## How to run a lesson
@@ -53,6 +53,9 @@ if importlib.util.find_spec("course_lib") is None:
     sys.exit("course_lib is missing: in the course folder type  make lab  or  pip install .")
 
 # %%
+import json
+from importlib.resources import files
+
 import torch
 
 from course_lib import ledger, plots, setup
@@ -290,6 +293,17 @@ for kind in ("measured here", "checked against sources", "not checkable"):
 # Only claims of the first kind are decided by what you see on the screen. "Measured here" also covers what is counted, or
 # calculated again from published factors: nobody measured GPT-3 in a notebook. For the second kind we read what the
 # sources really say. The third kind is opinion, or no source was read for it.
+#
+# ## The whole course
+#
+# Each lesson asks one question. Take them in order: a lesson builds on those before it. The seconds of computing and the
+# memory are the most that it may take.
+
+# %%
+lessons = json.loads((files("course_lib") / "assets" / "lessons.json").read_text(encoding="utf-8"))
+Table(["lesson", "title", "the question", "minutes", "CPU, s", "memory, MB", "claims"],
+      [(one["lesson"], one["title"], one["question"], one["minutes"], one["cpu_seconds"], one["memory_mb"], one["claims"])
+       for one in lessons], caption=f"{len(lessons)} lessons, {sum(one['minutes'] for one in lessons)} minutes")
 
 # %% [markdown]
 # ## What the figures do not say
@@ -306,7 +320,7 @@ for kind in ("measured here", "checked against sources", "not checkable"):
 # - Training, fine-tuning and inference are three different things; energy and power are two.
 # - "Energy intensive" needs a denominator.
 #
-# **Next: lesson 01**, where you test a meter before you trust it.
+# **Next:** [lesson 01](01_measuring_energy.ipynb), where you test a meter before you trust it.
 #
 # ## Sources
 

@@ -35,7 +35,8 @@
 # **You see results already:** they come from our machine. Choose *Edit → Clear Outputs of All Cells*, then run the cells one
 # by one. Do not use *Run All*: it skips your predictions.
 #
-# **Claim of the article:** A1. **Before:** lesson 00. **After:** exercise 01.
+# **Claim of the article:** A1.
+# **Before:** [lesson 00](00_start_here.ipynb). **After:** [exercise 01](../exercises/01_measuring_energy.ipynb).
 
 # %% tags=["setup"]
 import importlib.util, sys
@@ -450,7 +451,7 @@ verdict("A1", "supported" if apart < 0.01 else "contested",
 # - One tool gave *lower*, *equal* and *higher* for the same work.
 # - A published energy can be a product of hours and a data sheet, to the last digit.
 #
-# **Now do exercise 01**, `exercises/01_measuring_energy.ipynb`. **Next:** lesson 02.
+# **Now do** [exercise 01](../exercises/01_measuring_energy.ipynb). **Next:** [lesson 02](02_training_and_inference.ipynb).
 #
 # ## Your ledger
 

@@ -36,7 +36,8 @@
 # **You see results already:** they come from our machine. Choose *Edit → Clear Outputs of All Cells*, then run the cells one
 # by one. Do not use *Run All*: it skips your predictions.
 #
-# **Claims of the article:** A1 to A6, B3, B7, B8, B9. **Before:** lesson 01. **After:** exercise 02.
+# **Claims of the article:** A1 to A6, B3, B7, B8, B9.
+# **Before:** [lesson 01](01_measuring_energy.ipynb). **After:** [exercise 02](../exercises/02_training_and_inference.ipynb).
 
 # %% tags=["setup"]
 import importlib.util, sys
@@ -658,7 +659,7 @@ for what, mwh in bills.items():
 # - A published energy can be rebuilt from its factors, and the number of chips cancels.
 # - A boundary doubles a figure. A percentage means nothing before one knows of what.
 #
-# **Now do exercise 02**, `exercises/02_training_and_inference.ipynb`.
+# **Now do** [exercise 02](../exercises/02_training_and_inference.ipynb). **Next:** [lesson 03](03_cost_of_a_query.ipynb).
 #
 # ## Your ledger
 

@@ -35,7 +35,8 @@
 # **You see results already:** they come from our machine. Choose *Edit → Clear Outputs of All Cells*, then run the
 # cells one by one. Do not use *Run All*: it skips your predictions.
 #
-# **Claims of the article:** A8, B4, B5, B6, B10. **Before:** lesson 02. **After:** exercise 03.
+# **Claims of the article:** A8, B4, B5, B6, B10.
+# **Before:** [lesson 02](02_training_and_inference.ipynb). **After:** [exercise 03](../exercises/03_cost_of_a_query.ipynb).
 
 # %% tags=["setup"]
 import importlib.util, sys
@@ -1022,7 +1023,7 @@ verdict("B10", "not checkable", "it weighs energy against a purpose, and that is
 #   depth of equal work.
 # - In a batch that stays together most of the saving is gone, and a network of the right size may need no exits at all.
 #
-# **Now do exercise 03**, `exercises/03_cost_of_a_query.ipynb`.
+# **Now do** [exercise 03](../exercises/03_cost_of_a_query.ipynb). **Next:** [lesson 04](04_sparse_experts.ipynb).
 #
 # ## Your ledger
 

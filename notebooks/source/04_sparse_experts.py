@@ -38,7 +38,8 @@
 # **You see results already:** they come from our machine. Choose *Edit → Clear Outputs of All Cells*, then run the cells one
 # by one. Do not use *Run All*: it skips your predictions.
 #
-# **Claims of the article:** A7, B14 to B21. **Before:** lesson 03. **After:** exercise 04.
+# **Claims of the article:** A7, B14 to B21.
+# **Before:** [lesson 03](03_cost_of_a_query.ipynb). **After:** [exercise 04](../exercises/04_sparse_experts.ipynb).
 
 # %% tags=["setup"]
 import importlib.util, sys
@@ -1040,7 +1041,7 @@ explore(design_figure, alt=design_words,
 # - Leave the router out of the count, and experts seem to win where they lose.
 # - Published mixtures save less energy in answering than their active share promises; in training they save more.
 #
-# **Now do exercise 04**, `exercises/04_sparse_experts.ipynb`.
+# **Now do** [exercise 04](../exercises/04_sparse_experts.ipynb). **Next:** [lesson 05](05_adapters.ipynb).
 #
 # ## Your ledger
 

@@ -35,7 +35,8 @@
 # **You see results already:** they come from our machine. Choose *Edit → Clear Outputs of All Cells*, then run the
 # cells one by one. Do not use *Run All*: it skips your predictions.
 #
-# **Claims of the article:** B21 to B24. **Before:** lesson 04. **After:** exercise 05.
+# **Claims of the article:** B21 to B24.
+# **Before:** [lesson 04](04_sparse_experts.ipynb). **After:** [exercise 05](../exercises/05_adapters.ipynb).
 
 # %% tags=["setup"]
 import importlib.util, sys
@@ -985,7 +986,7 @@ verdict("B21", "misattributed" if adds else "contested", "few parameters for a s
 # - What adapters save is storage and sharing: one base, many small files. Merged, they add no work to a query, and save
 #   none either. Where the base does not fit the task, they are not worth having.
 #
-# **Now do exercise 05**, `exercises/05_adapters.ipynb`.
+# **Now do** [exercise 05](../exercises/05_adapters.ipynb). **Next:** [lesson 06](06_less_data.ipynb).
 #
 # ## Your ledger
 

@@ -36,7 +36,8 @@
 # **You see results already:** they come from our machine. Choose *Edit → Clear Outputs of All Cells*, then run the
 # cells one by one. Do not use *Run All*: it skips your predictions.
 #
-# **Claims of the article:** B15, B24. **Before:** lesson 05. **After:** exercise 06.
+# **Claims of the article:** B15, B24.
+# **Before:** [lesson 05](05_adapters.ipynb). **After:** [exercise 06](../exercises/06_less_data.ipynb).
 
 # %% tags=["setup"]
 import importlib.util, sys
@@ -1141,7 +1142,7 @@ verdict("B24", "contested" if not fewer else "loosely stated" if unpaid else "su
 # - The adapter's few labels stand on the many of its base. Shared by enough tasks they are paid for; by one task they are
 #   not.
 #
-# **Now do exercise 06**, `exercises/06_less_data.ipynb`.
+# **Now do** [exercise 06](../exercises/06_less_data.ipynb). **Next:** [lesson 07](07_local_deployment.ipynb).
 #
 # ## Your ledger
 

@@ -36,7 +36,8 @@
 # **You see results already:** they come from our machine. Choose *Edit → Clear Outputs of All Cells*, then run the
 # cells one by one. Do not use *Run All*: it skips your predictions.
 #
-# **Claims of the article:** A9, B11, B13. **Before:** lesson 06. **After:** exercise 07.
+# **Claims of the article:** A9, B11, B13.
+# **Before:** [lesson 06](06_less_data.ipynb). **After:** [exercise 07](../exercises/07_local_deployment.ipynb).
 
 # %% tags=["setup"]
 import importlib.util, sys
@@ -1038,7 +1039,7 @@ verdict("B13", "supported" if won == 0 else "misattributed" if won == compared e
 # - Per token, a server in full use can take less than a phone, for a larger model, even with host, building and network. With
 #   few users it mostly does not. How much one counts around the server's chip moves the line.
 #
-# **Now do exercise 07**, `exercises/07_local_deployment.ipynb`.
+# **Now do** [exercise 07](../exercises/07_local_deployment.ipynb). **Next:** [lesson 08](08_local_first.ipynb).
 #
 # ## If you have time: what can go wrong
 #

@@ -38,7 +38,8 @@
 # **You see results already:** they come from our machine. Choose *Edit → Clear Outputs of All Cells*, then run the
 # cells one by one. Do not use *Run All*: it skips your predictions.
 #
-# **Claims of the article:** B12, B13. **Before:** lesson 07. **After:** exercise 08.
+# **Claims of the article:** B12, B13.
+# **Before:** [lesson 07](07_local_deployment.ipynb). **After:** [exercise 08](../exercises/08_local_first.ipynb).
 
 # %% tags=["setup"]
 import importlib.util, sys
@@ -1332,7 +1333,7 @@ verdict("B13", word, {"supported": "questions and joules are saved, soon and in 
 # - By published figures local first takes more than the server alone where the server's batch is large, and mostly less
 #   where it is small; what is counted around the chips decides, too. Privacy, latency and independence are reasons of their own.
 #
-# **Now do exercise 08**, `exercises/08_local_first.ipynb`.
+# **Now do** [exercise 08](../exercises/08_local_first.ipynb). **Next:** [lesson 09](09_rebound.ipynb).
 #
 # ## Your ledger
 

@@ -38,7 +38,8 @@
 # **You see results already:** they come from our machine. Choose *Edit → Clear Outputs of All Cells*, then run the
 # cells one by one. Do not use *Run All*: it skips your predictions.
 #
-# **Claims of the article:** B25 to B33. **Before:** lesson 08. **After:** exercise 09.
+# **Claims of the article:** B25 to B33.
+# **Before:** [lesson 08](08_local_first.ipynb). **After:** [exercise 09](../exercises/09_rebound.ipynb).
 
 # %% tags=["setup"]
 import importlib.util, sys
@@ -1092,7 +1093,7 @@ explore(course_figure, alt=course_words, learners=slider(1e3, 1e7, 1e6, log=True
 # - In this course the computing is the small part, and the only one that we can measure. Reading is the large one, and it is
 #   assumed.
 #
-# **Now do exercise 09**, `exercises/09_rebound.ipynb`.
+# **Now do** [exercise 09](../exercises/09_rebound.ipynb). **Next:** [lesson 10](10_energy_label.ipynb).
 #
 # ## Your ledger
 
