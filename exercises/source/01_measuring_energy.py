@@ -145,8 +145,8 @@ rounded([float(sampled_joules(w, dt)) for w, dt in zip(readings, (0.1, 1.0, 3.0)
 # %% [markdown]
 # ## A counter that starts again
 #
-# An energy counter counts microjoules. It has a highest value, `top`; after it, it starts again from zero. Give the
-# joules between two readings. You may assume that it started again at most once.
+# An energy counter counts microjoules. Its highest value is `top`; the next step takes it back to zero. Give the joules
+# between two readings. You may assume that it started again at most once.
 
 # %% nbgrader={"grade_id": "ex01_counter", "solution": true}
 def counter_joules(before, after, top):

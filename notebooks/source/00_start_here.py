@@ -103,6 +103,17 @@ claim("B1").card()
 # | **watt (W)** | a speed of using energy: one joule in each second |
 # | **kilowatt-hour (kWh)** | an amount of energy again: a thousand watts during one hour |
 
+# %% [markdown]
+# Each claim ends in a **verdict**, one of five words:
+#
+# | verdict | what it means here |
+# |---|---|
+# | `supported` | the evidence agrees with the sentence |
+# | `loosely stated` | there is something in it, but a word, a number or a condition is wrong or missing |
+# | `misattributed` | it belongs to something else: another quantity, year, maker or method |
+# | `contested` | sources or measurements speak against it, or against each other |
+# | `not checkable` | nothing that we read or measured could decide it |
+
 # %% tags=["nbval-check-output"]
 verdict("B1", "loosely stated",
         "the body of the article means inference; the word was lost in translation")
@@ -187,20 +198,25 @@ verdict("B2", "supported" if spread["write ten tokens"] < 10 else "loosely state
 requests = {**tasks, "ask a chatbot": "q_gemini"}
 
 # %% jupyter={"source_hidden": true}
+def in_words(wh):
+    return f"{wh:,.0f} Wh" if wh >= 100 else f"{wh:.3g} Wh"
+
+
 def day_figure(task, times):
     charge = fact("ph_charge").to("Wh")
     fig, ax = plots.figure("What does a day of requests take?", "energy in a day (Wh)", "what", height=2.6)
     wh = [times * fact(requests[task]).value, charge]
-    plots.bars(ax, [f"{times} times: {task}", "charging a phone once"], wh, texts=[f"{x:,.3g} Wh" for x in wh],
+    plots.bars(ax, [f"{times} times: {task}", "charging a phone once"], wh, texts=[in_words(x) for x in wh],
                horizontal=True)
     ax.set_xscale("log")
     ax.set_xlim(1e-3, 1e5)
+    ax.locator_params(axis="x", numticks=5)  # room for long numbers
     return fig
 
 
 def day_words(task, times):
     wh, charge = times * fact(requests[task]).value, fact("ph_charge").to("Wh")
-    return f"Two bars. {times} times '{task}' takes {wh:,.3g} Wh in a day; charging a phone once takes {charge:.3g} Wh."
+    return f"Two bars. {times} times '{task}' takes {in_words(wh)} in a day; charging a phone once takes {in_words(charge)}."
 
 # %%
 explore(day_figure, alt=day_words, task=choice(list(requests), "ask a chatbot", label="request"),
@@ -222,8 +238,8 @@ Table(["label", "what it means", "how accurate"],
 # model gave four more memory modules [24 W](#acc_ram_model), and the meter at the wall saw less than
 # [1.5 W](#acc_ram_meter).
 #
-# The next measurement multiplies two large matrices, twenty times. The operations are counted, the time is taken, the
-# energy is labelled.
+# The next measurement multiplies a matrix by itself, twenty times. It has a thousand rows and a thousand columns. The
+# operations are counted, the time is taken, the energy is labelled.
 
 # %%
 guess_joules = predict(
@@ -252,8 +268,9 @@ else:
 meter.sources
 
 # %% [markdown]
-# **CPU time** adds up the time of all busy cores: two cores busy for three seconds make six. So it can be longer than the
-# clock.
+# **CPU time** adds up the time that this program keeps each core busy: two cores for three seconds make six. So it can
+# be longer than the time on the clock. It can also be shorter: the program may have to wait. A note says *disturbed*
+# when other programs were busy meanwhile.
 #
 # If your label is *modelled*: the joules are CPU time, multiplied by a number from a table. That is fit for comparing two
 # programs on one machine. It is not fit for saying how much energy your machine used. The last column says what you
@@ -280,8 +297,8 @@ ledger.summary()
 # ledger.save()
 
 # %% [markdown]
-# Two of the article's claims now have a verdict, written by the code. Do you agree? Change the word, and run the cell again.
-# How many claims are there?
+# Two of the article's claims now have a verdict, written by the code. Do you agree? If not, put another of the five
+# words into `verdict(...)`, and run that cell again. How many claims are there?
 
 # %% tags=["nbval-check-output"]
 claims = all_claims().values()

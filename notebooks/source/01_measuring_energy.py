@@ -109,8 +109,8 @@ meter.sources
 
 # %% [markdown]
 # `meter.measure` calls the function again and again, in groups that are long enough for the clock. One such group is a
-# *window*, and one window is one repeat. It stops when the interval of the mean is narrow (part two says what that is). The column *goal reached*
-# says whether it got there.
+# *window*, and one window is one repeat. It stops when the interval of the mean is narrow enough (`rel`; part two says
+# what that is), or after `max_n` windows. The column *goal reached* says whether the interval got narrow enough.
 #
 # (In short windows the tool under the meter also counts some of its own work. So joules over CPU time comes out a few
 # percent above the watts of its table.)
@@ -226,8 +226,9 @@ def repeats_words(n):
 explore(repeats_figure, alt=repeats_words, n=slider(2, 40, 3, label="repeats used"))
 
 # %% [markdown]
-# The band is made by a rule. If the windows were independent, ninety-five of a hundred such bands would hold the mean of
-# very many windows. Single windows may well lie outside it, and neighbours are seldom quite independent.
+# The band is made by a rule. If the windows are *independent*, one says nothing about the next, and ninety-five of a
+# hundred such bands hold the mean of very many windows. Single windows may well lie outside it. And real neighbours are
+# seldom quite independent.
 #
 # Two different errors hide behind "plus or minus". **Repeatability** is the band above. If the windows are
 # independent it shrinks, on the whole, with repeats. Find a place where it grows, or where a narrow band misses the mean
@@ -276,8 +277,9 @@ plots.show(control_figure(), alt="Ten comparisons of a program with itself: ten 
            "ratio of one. A grey band marks differences too small to be claimed.")
 
 # %% [markdown]
-# The result stands as it came. Ten comparisons are few: a meter that raised a false alarm once in four times would still
-# pass this test now and then. To know the rate, the course's own tests simulate ten thousand comparisons.
+# The result stands as it came. Ten comparisons are few: a meter that raised a false alarm once in four times would
+# still pass this test now and then. To know the rate, the course's own tests simulate ten thousand comparisons from
+# recorded windows. They demand that at most one in a hundred is a false alarm.
 #
 # Three habits work against false alarms. Both sides get the same number of calls. Their order is swapped from turn to
 # turn, so that a machine that slows down hits both. And the whole interval must clear the grey margin.
@@ -307,9 +309,9 @@ print(lower.get(real.verdict, real.verdict))
 # The tool takes a number of watts for the processor from a table. *Load* is the busy threads over the cores: a half, then
 # one. Its settings are:
 #
-# - **process**: `watts × load × time` (our meter uses this one);
 # - **machine**: `watts × (0.1 + 0.9 × load³) × time`;
-# - **machine + RAM**: the same, and `watts of the memory × time`.
+# - **machine + RAM**: the same, and `watts of the memory × time`;
+# - **process**: `watts × load × time` (our meter uses this one).
 #
 # **Predict**, before you look: which way of running it is greener?
 
@@ -420,8 +422,9 @@ guess_bloom.reveal("hours times a number from a data sheet" if exact else "count
 # ### Verdict
 #
 # What kind of number is the article's figure for GPT-3? Two of its factors were measured: the rate of a chip, and the
-# average power of the system for each chip. The rest was calculated. Let us put the data sheet in place of that power.
-# Mind the boundary: the data sheet is the chip alone, the measured power has a share of the server in it.
+# average power of the system for each chip. The rest was calculated. (One factor, the *PUE*, adds what the building
+# takes on top of the computers.) Let us put the data sheet in place of the measured power. Mind the boundary: the data
+# sheet is the chip alone, the measured power has a share of the server in it.
 
 # %% tags=["nbval-check-output"]
 chip_seconds = fact("tr_gpt3_flops").value / fact("tr_gpt3_rate").to("FLOP/s")

@@ -78,9 +78,10 @@ meter = Meter()
 claim("B6").card()
 
 # %% [markdown]
-# We need a network that reads text. The course ships a small one. It has the form of GPT, with four blocks, and it was
-# trained on the source code of Python. It reads *bytes*: for plain English, a byte is one character. In large models the
-# unit is a *token*, a piece of a word; here, one byte is one token.
+# We need a network that reads text. The course ships a small one. It has the form of GPT: four *blocks*, each a few
+# layers with attention in it, one behind the other. It was trained on the source code of Python. It reads *bytes*: for
+# plain English, a byte is one character. In large models the unit is a *token*, a piece of a word; here, one byte is
+# one token.
 #
 # Here is a piece of ordinary code, and as many letters drawn at random.
 
@@ -186,9 +187,11 @@ print(f"{one_token.quantity}: {one_token.value:.1f} J for each token (published;
 guess_answer.reveal(reasoned.value / chat.value)
 
 # %% [markdown]
+# (GPQA is a set of hard questions in science. What *active* means is lesson 04.)
+#
 # Same family, same number of weights per token. Two things differ: the long answer has many more tokens, and each of
 # them took more energy. The length explains the larger part. The batch may explain the rest: see part two. So "all the
-# resources" is true of the FLOPs of each token, and wrong for the query.
+# resources" is true of the FLOPs of each token. For the query it is wrong: a short answer takes few tokens.
 #
 # ### How many at the same time?
 
@@ -474,8 +477,9 @@ def leaves_at(sure, threshold):
     return stop.int().argmax(0)
 
 # %% [markdown]
-# The threshold is ours to choose. We choose it on the **validation** images: the lowest one that loses no more than half
-# a point against the whole network. Whoever chooses it on the test images has seen the exam.
+# The threshold is ours to choose. We choose it on the **validation** images: the lowest one that loses no more than
+# half a point against the whole network (one *point*: one image more or less in a hundred). Whoever chooses it on the
+# test images has seen the exam.
 
 # %%
 def outcome(logits, y, exits, cost):

@@ -299,8 +299,8 @@ plots.show(overhead_figure(), alt="Cost over the dense twin against the number o
 # narrow experts routing and sorting weigh more. So the overhead is no constant: `benchmarks/README.md` has it for more
 # sizes, for training, and for other people's layers.
 #
-# Experts gain least in between: with enough tokens to touch them all, and too few to keep each one busy. A single token
-# fetches only the experts that it visits.
+# The number of tokens counts too. A single token fetches only the experts that it visits. Many tokens keep each expert
+# busy. Experts gain least in between: with enough tokens to touch them all, and too few to keep each one busy.
 #
 # And training? Forward and backward follow the active weights. But the optimiser visits *every* weight at each step.
 
@@ -327,9 +327,10 @@ meter.compare(adam["sparse experts"].step, adam["dense, same active"].step, pair
 claim("B19").card()
 
 # %% [markdown]
-# A made-up task with eight hidden rules, called *regimes*. Each example follows one of them, and nothing says which. A
-# specialist for each rule would have an easy life. Eight experts, one for each token: will they share out the rules? We
-# made it hard for the router: all inputs are shifted by the same `offset`, which hides how they differ.
+# A made-up task with eight hidden rules, called *regimes*. Each example (here, one token) follows one of them, and
+# nothing says which. A specialist for each rule would have an easy life. There are eight experts, and each token visits
+# one: will they share out the rules? We made it hard for the router: all inputs are shifted by the same `offset`, which
+# hides how they differ.
 
 # %% tags=["nbval-check-output"]
 task = LatentRegimes(seed=1, offset=1.5)
@@ -418,8 +419,8 @@ guess_collapse.reveal(judge(trained["experts, not balanced"])[1])
 #
 # ### Two cures
 #
-# The first is an extra loss: the number of experts, times the sum over experts of the share of tokens that each one got,
-# times its mean share in the softmax. It is one when the load is equal.
+# The first is an extra loss. For each expert, take the share of tokens that it got, times its mean share in the
+# softmax. Add these up, and multiply by the number of experts. The loss is one when the load is equal.
 
 # %% tags=["nbval-check-output"]
 router = TopKRouter(32, 8, top_k=1)
@@ -561,8 +562,9 @@ guess_topics
 
 # %% [markdown]
 # These runs take minutes, so they come in a table. Each model has two blocks. Sixteen experts; each token visits one.
-# The dense model of the same active weights has the router's operations added to its width. For "same time", the sparse
-# and the dense model were trained in turn, and the dense one went on until it had at least as much CPU time.
+# The dense model of the same active weights is a little wider, as in part two: it gets the router's operations as well.
+# For "same time", the sparse and the dense model were trained in turn, and the dense one went on until it had at least
+# as much CPU time.
 
 # %%
 bytes_table = shipped("04_byte_lm")
@@ -807,8 +809,9 @@ guess_share
 guess_share.reveal(fact("moe_dsv3_share").value)
 
 # %% [markdown]
-# Here are the best-known ones. Joules were measured at the GPU alone, by one group, at the batch that costs least. Chips
-# and number formats differ, so compare rows with care. Sizes of Qwen3 and gpt-oss are rounded, as that group lists them.
+# Here are the best-known ones. Joules were measured at the GPU alone, by one group, at the batch that costs least.
+# Chips and number formats (how many bits a weight takes) differ, so compare rows with care. Sizes of Qwen3 and gpt-oss
+# are rounded, as that group lists them.
 
 # %% jupyter={"source_hidden": true}
 def joules(name):
@@ -889,7 +892,8 @@ verdict("B20", "contested" if saving < 32 / 3 and dense_8b <= mixture else "supp
         "in answering, the mixture saved far less than its active share, and nothing against a dense 8B")
 
 # %% [markdown]
-# Is Mixtral one model cut into eight, or eight models? Multiply its published sizes.
+# Is Mixtral one model cut into eight, or eight models? Multiply its published sizes. (Each of its experts has three
+# matrices, one more than ours.)
 
 # %% tags=["nbval-check-output"]
 expert = 3 * fact("moe_mixtral7_d_model").value * fact("moe_mixtral7_d_ff").value  # SwiGLU has three matrices

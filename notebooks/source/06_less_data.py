@@ -27,7 +27,7 @@
 #
 # - draw a learning curve with its spread, say what the next doubling of the labels buys, and where such a forecast ends;
 # - choose which examples to label without having labels, and count what the choice saves and what it does not;
-# - compare a specialist with a generalist so that having fewer classes is not taken for frugality;
+# - compare a specialist with a generalist so that having fewer classes is not mistaken for needing less data;
 # - stop a training at a target, and say what the last percentage points cost and what half the data saves;
 # - count what a base model saw before your task, and say for how many tasks that is worth it.
 #
@@ -89,12 +89,12 @@ claim("B24").card()
 #
 # Our first learner is no network but a *support vector machine*. It keeps those examples that lie near the border of two
 # classes, and compares every new image with them. It learns in milliseconds. So we can train it again and again, with
-# five random splits of the data, and see how much luck there is. With few labels it is also hard to beat. A *reader* is any
-# trained learner.
+# five random splits of the data, and see how much luck there is. With few labels it is also hard to beat.
 #
-# It has two settings that matter. `gamma` says how near two images must be to count as alike: there we keep the rule of
-# scikit-learn. `C` says how hard the learner tries to get every example right. We choose it by cross-validation on training
-# images: it learns from four fifths of them and is asked about the last fifth, in turns.
+# A support vector machine has two settings that matter. `gamma` says how near two images must be to count as alike: there
+# we keep the rule of scikit-learn. `C` says how hard the learner tries to get every example right. We choose it by
+# cross-validation on training images: it learns from four fifths of them and is asked about the last fifth, in turns. From here on, a *reader* is any
+# trained learner.
 
 # %%
 SEEDS = range(5)
@@ -1067,7 +1067,8 @@ explore(shared_figure, alt=shared_words, shift=choice(SCANNERS, "faded", label="
 # there nearly everybody begins with a base, and the question is how many share it.
 #
 # What did such bases read? `6ND` in the next table is the training's work: six operations for each parameter (N) and each
-# token (D).
+# token (D). The last column asks: how many tasks must share the base until the part of each is no larger than the task's own
+# text?
 
 # %% tags=["nbval-check-output"]
 about = pretrained(about=True)
@@ -1133,8 +1134,8 @@ verdict("B24", "contested" if not fewer else "loosely stated" if unpaid else "su
 #
 # - Errors fall as a power of the labels. A fit foretells the next doubling while the share that is left stays constant. The
 #   exam has errors too, and there the line ends.
-# - k-means, which needs no labels, gets from half of the labels what random choice gets from all. Hardest first never paid
-#   here. The images must still be collected.
+# - k-means, which needs no labels, gets from about half of the labels what random choice gets from all. Hardest first
+#   never paid here. The images must still be collected.
 # - A pair of digits needs fewer labels mostly because it is only a pair. Counted for each digit, a hard pair is as hard
 #   alone as in company.
 # - A good target takes a part of a long training; the last two percentage points take most of it. Half the data is half the

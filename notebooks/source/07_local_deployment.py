@@ -625,7 +625,7 @@ plots.show(batch_figure(), alt="Two panels, CPU time for each text against the b
 # %% [markdown]
 # On our machine no format is the best. For one user and one byte, the fewest bits win: every weight is fetched for a single
 # use, as in the first column of picojoules. With many users, or many bytes at once, each weight is used often. There the
-# last row of that table promised less than int8, and we measured about twice as much or more.
+# table promised that int4 (its last row) takes less than int8. We measured about twice as much or more.
 #
 # It is not the unpacking alone: eight bits in the same blocks, with nothing to unpack, took nearly as long as four. Each format
 # comes with its own operator, and int8's is the faster one on our processor. A count of bits does not know how well a program
@@ -811,7 +811,8 @@ explore(phone_figure, alt=phone_words, model=choice([*MODELS], "Gemini Nano-2", 
 #
 # ### Verdict
 #
-# What decides here is calculated from published figures, and not measured.
+# The verdict will be marked *measured here*, because our own files were measured above. But what decides it is calculated
+# from published figures.
 
 # %% tags=["nbval-check-output"]
 billions = [m for m, n in MODELS.items() if n >= 1e9]
@@ -869,8 +870,9 @@ guess_server.reveal(fact("ph_melt").value / fact("ml_llama8b_h100").value)
 # only "phone". The server's is the GPU alone, under steady load. So we add:
 #
 # - to the server: its host, its idle hours and the building. One company published all parts of a prompt, on its own chips.
-#   Divided by the accelerators, that is the least we can take for other servers. Divided by its narrower count, of chips only
-#   while they work, it is the most. That one is nearer to a benchmark under steady load. Both are assumptions;
+#   From that we take a factor, in two ways. All parts over the part of the accelerators (its chips): that is the least. All
+#   parts over a narrower count, of chips only while they work: that is the most, and nearer to a benchmark under steady
+#   load. That such a factor holds for other servers is an assumption;
 # - to the server: the network. We assume that an answer and its question are 10 kB together. That is arithmetic from kWh for
 #   each GB, which is disputed; lesson 08 looks into it;
 # - to the phone: what is lost in charging. We have no sourced figure, and assume a fifth of what the socket gives.
@@ -914,7 +916,7 @@ print(Table(["all around the GPU", "lost in charging", "batch 511 or 2,043: serv
             caption=f"Pairs; calculated from published figures; {TOKENS} tokens an answer, mobile network"))
 
 # %% [markdown]
-# These pairs are picked by hand, and are no sample. But they have a shape: it depends on the batch, on the phone, and on how
+# These pairs are picked by hand, and are no sample. But they show what decides: the batch, the phone, and how
 # much stands around a GPU. From how many users at once is the server cheaper? We draw the curve of exercise 03 through two
 # published batches: a part that all users share, and a part for each token. (The source has more batches between them. We
 # have read two.)

@@ -27,7 +27,7 @@
 #
 # - let a small model answer when it is sure and ask a larger one when it is not, with a threshold that never saw
 #   the exam;
-# - say when "sure" means nothing, and why a second model may not notice either;
+# - give a cascade images that it was not made for, and say who could notice that its answers are wrong;
 # - count what a question to a server costs in bytes, both ways, and see how much of it is not the question;
 # - set a network's energy beside that of an answer, for a text, a photo and the model itself, and say what is
 #   disputed;
@@ -257,7 +257,7 @@ print(f"afterwards, ten new seeds with {HIDDEN}: {later[0]:.2f} on the halves; o
       f"and {later[2]:.0f} % passed on")
 
 # %% [markdown]
-# (In a half, one image in 180 may be lost: that is `0.56` points, for half a point is less than an image.)
+# (A half has 180 images, and half a point of them is less than one image. So there we allow one image: `0.56` points.)
 #
 # By accuracy, the promise is broken with every candidate. Why? The rule looks at many thresholds and takes the
 # first that passes. Some pass by luck: the server happens to err where the phone is right. On new images the luck
@@ -408,9 +408,9 @@ for name, (a, b) in ways.items():
 # more. But that is seen on the exam, afterwards. A calibrated threshold says beforehand what it aims at, and comes near
 # it.
 #
-# ### Where it is sure and wrong
+# ### What if other images come?
 #
-# The threshold knows the validation images. What if other images come? We add noise, and take the damaged scanners of
+# The threshold knows only the validation images. Now we add noise, and take the damaged scanners of
 # lesson 05: *rotated* (a quarter turn to the left), *backlit* (a shadow that deepens to the right), *cropped* (the
 # lowest rows are lost), *faded* (pale ink on grey paper).
 
@@ -498,7 +498,7 @@ def hard_figure(kind, share):
     for ax, what in zip(axes, ("right (%)", "passed on (%)")):
         ax.axvline(share, color="grey", linewidth=1.2, label="your share")
         ax.set(xlim=(0, 100), ylim=(0, 102), ylabel=what)
-    axes[0].legend(loc="lower left", fontsize=9)
+    axes[0].legend(loc="lower left", fontsize=9, frameon=True, framealpha=1, edgecolor="white")  # over the grey line
     return fig
 
 
@@ -838,8 +838,8 @@ Table(["cost of an image", "phone alone", "local first", "server alone"],
 
 # %% jupyter={"source_hidden": true}
 def bill_figure(threshold):
-    fig, ax = plots.figure("What does a threshold buy, and at what cost?",
-                           "\n".join(["from top to bottom: passed on (%)", *BILL]), "test images right (%)", height=4.4)
+    fig, ax = plots.figure("What does a threshold buy, and at what cost?", "images passed on, and what an image costs",
+                           "test images right (%)", height=4)
     a, asked = cascade(*exam, threshold)
     ax.plot(frontier[:, 0], frontier[:, 1], label="local first, every threshold", **plots.series(0) | {"marker": ""})
     ax.plot([0], [alone], label="phone alone", **plots.series(1) | {"linestyle": "none", "markersize": 9})
@@ -847,6 +847,8 @@ def bill_figure(threshold):
     ax.plot([100 * asked.float().mean().item()], [100 * right(a, data.test.y)], "k*", markersize=14, label="your threshold")
     ax.set_xticks(at := [0, 20, 40, 60, 80, 100], ["\n".join(
         [f"{x}", *(f"{each + more * x / 100:,.0f}" for each, more in BILL.values())]) for x in at])
+    ax.annotate("\n".join(["passed on (%)", *BILL]), (1, 0), (6, -7), xycoords="axes fraction", textcoords="offset points",
+                va="top")  # a name beside each row of numbers
     ax.legend(loc="lower right", fontsize=10)
     return fig
 
@@ -981,7 +983,7 @@ guess_download.reveal(years["text questions"])
 # No figure for the network is needed, if download and questions go over the same network: then the same figure stands
 # on both sides. What decides is how often you ask, how large the question is, and how large the model. And only a
 # question that is **kept** pays something back. Our small reader of digits is paid for after a dozen kept questions.
-# A language model for texts is not paid for in years. Models are also updated, and each update is a download.
+# A language model for texts is paid for only after decades. Models are also updated, and each update is a download.
 
 # %% jupyter={"source_hidden": true}
 NETWORKS = {"fixed line with router, 2020": FIXED, "mobile, 2020": MOBILE_NET, "fixed line, 2015": ("net_aslan",),
@@ -1082,7 +1084,7 @@ t = forms["raw, one byte a pixel"][0]
 print(f"our question, payload and HTTP: {t.payload_up + t.http_up} bytes up, {t.payload_down + t.http_down} down")
 
 # %% [markdown]
-# So the word has a true core. On a phone, sending is the dear direction, and a camera sends. (This is the part that
+# So "especially" has a true core. On a phone, sending is the dear direction, and a camera sends. (This is the part that
 # grows with the traffic. While it is on, the radio also takes a base power, and it stays awake for some seconds after
 # each transfer. That may cost more than the transfer. We have no figure for it that we have read ourselves, so it is
 # left out. The model is of an old generation of phones.)
@@ -1142,7 +1144,7 @@ print(Table(["phone", "batch", "phone alone", "local first", "server alone"],
 
 # %% [markdown]
 # With a large batch local first takes more than the server alone: what the phone takes each time is more than what the
-# server is spared. With a small batch it takes less, unless the phone's own model is as dear as the server's answer. And
+# server is spared. With a small batch it takes less, unless the phone's own model is nearly as dear as the server's answer. And
 # the boundary decides, not only the batch:
 
 # %% tags=["nbval-check-output"]
