@@ -96,7 +96,8 @@ def verdict(id: str, word: str, because: str = "") -> Card:
         raise ValueError(f"{word!r} is not a verdict: write one of {', '.join(VERDICTS)}.")
     reason = f", because {because.rstrip('.')}" if because else ""
     sources = f"The sources say: {c.sources_say}" + ("." if word == c.verdict else f", because: {c.finding}")
-    for sentence in (f"{id}: {word} ({c.kind}){reason}.", sources):
+    how = f" ({c.kind})" if c.kind != word else ""
+    for sentence in (f"{id}: {word}{how}{reason}.", sources):
         print(textwrap.fill(sentence, 96))
     ledger.append("verdict", claim=id, word=word, sources=c.verdict)
     return c.card(reveal=True)
