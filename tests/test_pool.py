@@ -196,13 +196,15 @@ def test_ledgers_are_numbered_in_an_order_that_does_not_follow_names(course, tmp
     by_name = [ledgers.read(path.read_bytes(), course).digest for path in sorted(folder.iterdir())]
     numbers = [next(one.number for one in kept if one.digest == digest) for digest in by_name]
     assert sorted(numbers) == list(range(1, 21)) and numbers != sorted(numbers)
+    by_number = [one.digest for one in sorted(kept, key=lambda one: one.number)]
+    assert by_number == sorted(by_number)  # nor the order in which they were found, nor how full they are
 
 
 @pytest.mark.parametrize(("given", "out", "said"), [
     (["nowhere"], "r.html", "is not there"), (["class"], "r.csv", "must end in .html"),
     (["class"], "class", "must end in .html"), (["class/learner_000.jsonl"], "class/learner_000.jsonl", "must end in .html"),
     (["class"], "mine.html", "no report of course pool"), (["class"], "no/such/folder.html", "cannot be written"),
-    (["empty"], "r.html", "holds no ledger"), (["broken.zip"], "r.html", "damaged, or not a zip"),
+    (["empty"], "r.html", "holds no ledger"), (["broken.zip"], "r.html", "nothing to pool in 1 ledger"),
     (["class", "notes"], "r.html", "holds no ledger"), (["page.html"], "page.html", "one of the ledgers")])
 def test_what_cannot_be_asked_is_one_sentence(there, tmp_path, monkeypatch, capsys, given, out, said):
     a_class(tmp_path / "class", 2)
@@ -238,7 +240,7 @@ def test_where_no_ledger_is_left_there_is_no_report(there, tmp_path, capsys):
     assert pooled([tmp_path / "a.jsonl"], tmp_path) == (2, None)
     captured = capsys.readouterr()
     assert "a.jsonl: it is damaged, or no ledger: 3 of its lines cannot be read" in captured.out
-    assert "none of the 1 ledger can be pooled" in captured.err
+    assert "nothing to pool in 1 ledger: no report was written" in captured.err
 
 
 def test_one_ledger_alone_and_one_without_readings_have_a_page(there, tmp_path):
@@ -247,19 +249,19 @@ def test_one_ledger_alone_and_one_without_readings_have_a_page(there, tmp_path):
     assert code == 0 and "little to compare yet" in seen(html) and "Which share of 40 epochs?" in seen(html)
     (tmp_path / "a.jsonl").write_text(text([reading()]))
     code, html = pooled([tmp_path / "a.jsonl"], tmp_path)
-    assert code == 0 and "joules, modelled 1 4 J - - -" in seen(html)
+    assert code == 0 and "joules, modelled 1 4 J - -" in seen(html)
     assert "No ledger holds a verdict" in seen(html) and "No ledger holds an answered prediction" in seen(html)
 
 
 def test_three_hundred_ledgers(root, tmp_path, monkeypatch, record_property):
-    """Time is printed, and must be 10 s at most; asserted is what it is made of: each file is read once, each line
-    parsed once, the pictures do not grow with the class, and the page hardly does."""
+    """Time is printed, and must be 10 s at most; asserted is what it is made of: each line is parsed once,
+    the pictures do not become more with the class, and the page hardly grows."""
     monkeypatch.chdir(root)
     sizes, drawn, parsed = {}, {}, {}
     real_svg, real_line = figures.svg, ledgers._line
     for n in (30, 300):
         folder = a_class(tmp_path / str(n), n)
-        count = {"svg": 0, "line": 0, "file": 0}
+        count = {"svg": 0, "line": 0}
 
         def count_up(name, real, count=count):
             def counted(*given):
@@ -278,7 +280,8 @@ def test_three_hundred_ledgers(root, tmp_path, monkeypatch, record_property):
         assert parsed[n] == sum(path.read_text().count("\n") for path in folder.iterdir())
     print(f"300 ledgers: {seconds:.1f} s")
     record_property("seconds_for_300_ledgers", round(seconds, 1))
-    assert drawn[30] == drawn[300] <= 3 + 2 * len(SOURCES) and sizes[300] < 2 * sizes[30] < 1_000_000
+    assert drawn[30] == drawn[300] <= 1 + len(SOURCES)
+    assert sizes[300] - sizes[30] < 270 * 500  # a machine is a few strokes in the pictures and no text
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
@@ -327,13 +330,13 @@ def test_the_page_stands_alone_and_can_be_read_by_everybody(there, tmp_path):
     assert used <= set(ids)
     roles = [value for tag, name, value in parsed.attributes if (tag, name) == ("svg", "role")]
     labels = [value for tag, name, value in parsed.attributes if (tag, name) == ("svg", "aria-label")]
-    assert len(roles) == len(labels) == parsed.tags.count("figure") == parsed.tags.count("details") >= 4
+    assert len(roles) == len(labels) == parsed.tags.count("figure") == parsed.tags.count("details") >= 3
     assert set(roles) == {"img"} and all(len(label.split()) > 12 for label in labels)
     pictures = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
     assert all("?" in "".join(re.findall(r"<text[^>]*>([^<]*)</text>", one)) for one in pictures)
     assert parsed.tags.count("h1") == 1 and parsed.tags.count("main") == 1
     wide = [value for tag, name, value in parsed.attributes if (tag, name) == ("div", "tabindex")]
-    assert len(wide) == parsed.tags.count("table")  # what moves sideways can be reached by the keyboard
+    assert len(wide) == parsed.tags.count("table") + len(pictures)  # what moves sideways can be reached by the keyboard
 
 
 def test_a_figure_that_breaks_the_rules_is_refused(course):
@@ -350,15 +353,15 @@ def test_a_figure_that_breaks_the_rules_is_refused(course):
 
 
 def test_series_can_be_told_apart_in_grey(course):
-    """Calculated joules have short strokes, bars have hatches."""
+    """Calculated joules have short strokes; the factor within is a hollow circle, that across a filled diamond."""
     both = numbered([reading(cpu=1.1)], [reading(cpu=1.2, label="measured")], course=course)
     fig, _ = figures.machines([g for g in spread.groups(both) if g.unit == "J"])
     strokes = [y for y in ([v for v in one.get_ydata() if not math.isnan(v)] for one in fig.axes[0].lines) if len(y) == 2]
     assert len({round(y[0] - y[1], 3) for y in strokes if y[0] > y[1]}) == 2
-    fig, _ = figures.predictions(guesses.tallies(numbered([prediction()], [prediction(said=40)], [prediction(said=1)],
-                                                          course=course), course))
-    hatches = {patch.get_hatch() for patch in fig.axes[0].patches}
-    assert len(hatches) == len(guesses.CLASSES)
+    made = numbered(*[[reading(cpu=v + i, windows=5, half=0.1)] for i, v in enumerate((1.0, 1.5, 2.0))], course=course)
+    fig, _ = figures.across_within([g for g in spread.groups(made) if g.unit == "s"])
+    assert {one.get_marker(): one.get_markerfacecolor() == "white" for one in fig.axes[0].lines if one.get_marker() != "None"} == {
+        "o": True, "D": False}
 
 
 # --- nobody is named --------------------------------------------------------------------------------------------------
@@ -409,10 +412,10 @@ def test_no_name_of_a_ledger_gets_into_the_page(there, tmp_path, capsys):
     low = html.lower()
     for secret in (*SECRETS, str(tmp_path), str(there), "assignsubmission", "lovelace", ".jsonl", ".zip"):
         assert secret.lower() not in low and secret.lower().replace("\\", "\\\\") not in low, secret
-    assert "\\u" not in html and "Whole ledgers, one sentence each" in seen(html)
+    assert "\\u" not in html and "Whole ledgers. They have no number" in seen(html)
     said = seen(html)  # what was planted was read: two ledgers a secret and three in the zip are in the report
     assert f"One experiment on {2 * len(SECRETS) + 3} machines" in said and "measured (CPU)" in said
-    assert said.count("readings of work that the course does not name (") == 2 * len(SECRETS)
+    assert re.search(rf"readings of work that the course does not name {2 * len(SECRETS)} \d+", said)  # ledgers, then lines
 
 
 def test_this_machine_does_not_stand_in_the_page_either(there, tmp_path):
@@ -460,7 +463,7 @@ def test_a_name_of_two_lessons_belongs_to_the_one_that_the_ledger_is_in(course):
 def test_questions_are_read_from_the_sources(course):
     share, word, joules, points = (course.questions[key] for key in ("02-share", "02-word", "02-joules", "06-points"))
     assert (share.text, share.low, share.high, share.unit, share.options) == ("Which share of 40 epochs?", 0, 100, "%", ())
-    assert word.options == ("left", "right") and joules.unit == "J" and points.spans(-10) and not points.spans(-10.1)
+    assert word.options == ("left", "right") and joules.unit == "J" and points.allows(-10) and not points.allows(-10.1)
 
 
 def test_the_real_lessons_are_read_whole():
@@ -484,14 +487,22 @@ def test_a_source_that_is_not_python_is_one_sentence(tmp_path):
         words.Course(tmp_path)
 
 
-def test_a_flood_of_strange_names_is_not_looked_up_without_end(course, monkeypatch):
-    looked, real = [], course.work
-    monkeypatch.setattr(course, "work", lambda *given: looked.append(given) or real(*given))
-    flood = [reading("ONNX a, batch 1, " + str(i), 1.0 + i / 1000) for i in range(1000)]
-    (one,) = numbered([reading(), *flood, reading("to the end", 3.0)], course=course)
-    assert len(one.readings) == 1 and one.left == {checks.UNNAMED: 1001} and len(looked) == ledgers.STRANGERS + 1
-    (other,) = numbered([reading()], course=course)  # and costs nobody else anything
-    assert len(other.readings) == 1
+def test_work_that_each_learner_designs_is_not_the_same_work(course):
+    (one,) = numbered([reading(), reading(checks.CHOSEN, 2.0)], course=course)
+    assert [r.work for r in one.readings] == ["to the end"] and not one.left
+    assert f'"{checks.CHOSEN}"' in (ROOT / "notebooks" / "source" / "10_energy_label.py").read_text(encoding="utf-8")
+    with pytest.raises(checks.Forged, match="zero or less"):  # and costs no check
+        numbered([reading(checks.CHOSEN, 2.0, watts=-1)], course=course)
+
+
+def test_the_names_that_the_lessons_log_are_known():
+    course = words.Course(ROOT)
+    for name, lesson in {"first reading": "00", "one query alone": "02", "batch 64": "03", "LoRA 1, faded": "05",
+                         "k-means, 100 of all images": "06", "ONNX float32, batch 1": "07", "ONNX int8 in blocks, batch 1": "07",
+                         "training the two models": "08", "one query to the narrow reader": "09", "start": "10",
+                         "training: large, dense, full, 400": "10"}.items():
+        assert course.work(name) == (lesson, name)
+    assert course.work("training: large, ada, full, 400") is None
 
 
 # --- statistics -------------------------------------------------------------------------------------------------------
@@ -534,7 +545,7 @@ def test_the_spread_across_machines_is_that_of_their_quartiles(course):
     (group, _) = spread.groups(numbered(*[[reading(cpu=v)] for v in values], course=course))
     q1, q2, q3 = statistics.quantiles(map(math.log, values), n=4, method="inclusive")
     assert group.median == pytest.approx(math.exp(q2)) and group.across == pytest.approx(math.exp(q3 - q1))
-    assert group.within is None and group.apart is None
+    assert group.within is None
 
 
 def test_few_machines_have_no_quartiles(course):
@@ -548,7 +559,6 @@ def test_the_spread_within_is_that_of_a_machines_own_runs(course):
     (group, _) = spread.groups(made)
     sds = sorted(statistics.stdev(map(math.log, runs)) for runs in ((1.0, 1.1, 0.9), (2.0, 2.02)))
     assert group.within == pytest.approx(math.exp(1.349 * sum(sds) / 2))
-    assert group.apart == pytest.approx(math.log(group.across) / math.log(group.within))
 
 
 def test_an_interval_gives_back_the_scatter_that_made_it(course):
@@ -575,16 +585,15 @@ def test_equal_machines_are_told_apart_from_unlike_ones(course):
         rng = random.Random(8)
         made = numbered(*[[reading(cpu=base * math.exp(rng.gauss(0, 0.05))) for _ in range(4)]
                           for base in (math.exp(rng.gauss(0, between)) for _ in range(40))], course=course)  # fmt: skip
-        return spread.groups(made)[0].apart
+        group = spread.groups(made)[0]
+        return math.log(group.across) / math.log(group.within)
 
     assert apart(0.0) < 1.5 and apart(0.5) > 5  # the first: runs of one machine, handed in as forty ledgers
 
 
 def test_labels_apart_puts_medians_beside_each_other(course):
     made = numbered([reading(cpu=1.0)], [reading(cpu=1.0001, watts=16, label="measured")], course=course)
-    ((_, work, calculated, sensed, ratio),) = spread.labels_apart(spread.groups(made))
-    assert (work, calculated.label, sensed.label) == ("to the end", "modelled", "measured")
-    assert ratio == pytest.approx(0.25, rel=1e-3)
+    assert spread.labels_apart(spread.groups(made)) == {("modelled", "measured"): [pytest.approx(0.25, rel=1e-3)]}
 
 
 def test_work_of_one_ledger_alone_is_not_shown_and_no_lesson_grows_without_end(course):
@@ -642,8 +651,14 @@ def test_an_outlier_is_explained_by_its_provenance(course, odd, title, said):
 def test_a_modelled_outlier_may_be_the_models_own(course):
     made = numbered(*[[reading(cpu=1 + i / 200)] for i in range(8)], [reading(watts=40.0, cpu=1.01)], course=course)
     (row,) = reasons.outliers(spread.groups(made))
-    assert row.title == "joules, modelled" and row.number == 9 and row.factors[("06", "to the end")] == pytest.approx(10, rel=0.1)
+    assert row.title == "joules, modelled" and row.number == 9 and row.factors == [pytest.approx(10, rel=0.1)]
     assert "counts 40 W for a busy core, most others' 4 W. The model differs, not the work." in row.reason
+
+
+def test_what_no_majority_of_the_others_shares_is_no_reason(course):
+    others = [[reading(cpu=1 + i / 200, machine={"where": "local", "cores": 2 ** (1 + i % 3)})] for i in range(9)]
+    (row, *_) = reasons.outliers(spread.groups(numbered(*others, [reading(cpu=5.0, machine={**OWN, "cores": 64})], course=course)))
+    assert row.number == 10 and "cores" not in row.reason
 
 
 def test_a_noisy_machine_is_told_to_measure_again(course):
@@ -743,6 +758,9 @@ FORGED = {
                                  "a total of 4 J (modelled) whose parts add up to 5 J"),
     "a part without a label": (text([reading(parts=[{**RAPL, "label": None}])]), "or without a label"),
     "parts of nothing": (text([reading(parts=[{**RAPL, "joules": None}])]), "whose parts add up to 0 J"),
+    "zero joules of no part": (text([reading(watts=0, parts=[{**RAPL, "joules": None}])]), "of zero or less"),
+    "an interval too wide": (text([reading(windows=5, half=1e4)]), "± 1e+04 times the mean, more than 5 windows can give"),
+    "a negative mean": (text([reading("batch 1", joules=None, label="none", mean=-1.0, windows=5, half=0.1)]), "times the mean"),
     "parts as words": (text([reading(parts="CPU")]), "no list of parts"),
     "a part twice as deep": (text([reading(parts=[[RAPL]])]), "no list of parts"),
     "an edited total": (text([reading(joules=0.5)]), "its mean says 4 J and its joules (modelled) 500 mJ"),
@@ -752,23 +770,23 @@ FORGED = {
     "watts of nothing, modelled": (text([reading(watts=1e-7)]), "1e-07 W (modelled), less than any machine draws"),
     "negative joules": (text([reading(watts=-3)]), "of zero or less"),
     "zero joules": (text([reading(watts=0)]), "of zero or less"),
-    "a time machine": (text([reading(cpu=-1.0)]), "seconds is out of all range"),
-    "no time at all": (text([reading(seconds=0)]), "seconds is out of all range"),
+    "a time machine": (text([reading(cpu=-1.0)]), "seconds is no number, or out of all range"),
+    "no time at all": (text([reading(seconds=0)]), "seconds is no number, or out of all range"),
     "a century": (text([reading(cpu=3e9)]), "out of all range"),
     "a year of windows": (text([reading(calls=1e8)]), "a reading of 1,157 days"),
     "too many cores": (text([reading(cpu=9000.0, busy=9000.0)]), "more than 1,024 cores can use"),
     "a word for a number": (text([reading(seconds="fast")]), "a reading whose seconds is no number"),
     "true for a number": (text([reading(n=True)]), "a reading whose n is no number"),
-    "no windows": (text([reading(n=0)]), "a reading whose n is out of all range"),
-    "a negative interval": (text([reading(half=-0.1)]), "a reading whose half_width is out of all range"),
-    "a giant number": (text([reading()]).replace('"n": 1', '"n": 1' + "0" * 4000), "a reading whose n is out of all range"),
-    "too large for Python": (text([reading()]).replace('"n": 1', '"n": 1e999'), "a reading whose n is out of all range"),
+    "no windows": (text([reading(n=0)]), "a reading whose n is no number, or out of all range"),
+    "a negative interval": (text([reading(half=-0.1)]), "a reading whose half_width is no number, or out of all range"),
+    "a giant number": (text([reading()]).replace('"n": 1', '"n": 1' + "0" * 4000), "a reading whose n is no number, or out of all range"),
+    "too large for Python": (text([reading()]).replace('"n": 1', '"n": 1e999'), "a reading whose n is no number, or out of all range"),
     "another quantity": (text([reading(quantity="happiness")]), "a quantity that the meter does not have"),
     "NaN": (text([reading()]).replace('"mean": 4.0', '"mean": NaN'), "NaN or an infinite number"),
     "infinity": (text([reading()]).replace('"half_width": null', '"half_width": -Infinity'), "NaN or an infinite number"),
     "nothing": ("", "it is empty"),
     "white space": ("\n \n\t\n", "it is empty"),
-    "notes only": (text([line(), line()]), "nothing in it can be pooled, it holds notes"),
+    "notes only": (text([line(), line()]), "nothing in it can be pooled: notes"),
     "prose": ("Dear Sir or Madam,\nhere is my ledger.\n", "it is damaged, or no ledger: 2 of its lines cannot be read"),
     "mostly cut": (text([reading()]) + '{"schema": 1, "ki\n' * 5, "5 of its lines cannot be read"),
     "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 9, "cannot be read"),
@@ -779,8 +797,8 @@ FORGED = {
     "a million lines": ("{}\n" * 600_000, "it has more than 5,000 lines"),
     "absurd size": ("x" * (2 * 2**20 + 1), "it has 2.0 MB"),
     "another version": (text([{**reading(), "schema": 2}, {**prediction(), "schema": 2}]),
-                        "nothing in it can be pooled, it holds lines of another version than 1"),
-    "another course": (text([reading("their work"), prediction("their-key")]), "nothing in it can be pooled, it holds"),
+                        "nothing in it can be pooled: lines of another version than 1"),
+    "another course": (text([reading("their work"), prediction("their-key")]), "nothing in it can be pooled:"),
     "HTML": ("<script>alert(1)</script>\n" * 3, "cannot be read"),
 }  # fmt: skip
 
@@ -808,8 +826,8 @@ def test_what_is_left_out_is_told_and_changes_no_figure(there, honest, tmp_path,
     capsys.readouterr()
     code, html = pooled([honest, tmp_path / "bad"], tmp_path)
     told = capsys.readouterr().out.splitlines()
-    items = [item for item in re.findall(r"<li>(.*?)</li>", html) if item.startswith("A ledger: ")]
-    assert code == 1 and len(items) == len(FORGED) == sum(one.startswith("left out: ") for one in told)
+    items = re.findall(r"<li>(\d+) ledgers?: ", html)
+    assert code == 1 and sum(map(int, items)) == len(FORGED) == sum(one.startswith("left out: ") for one in told)
     assert told[-1].startswith(f"3 ledgers pooled, {len(FORGED)} left out")
     assert f"{len(FORGED)} ledgers could not be pooled" in seen(html) and "<script" not in html
     assert re.findall(r"<t[dh].*|<text.*", before) == re.findall(r"<t[dh].*|<text.*", html)
@@ -828,7 +846,7 @@ def test_damage_costs_only_what_is_damaged(course):
 def test_a_ledger_of_two_versions_keeps_the_lines_that_can_be_read(there, tmp_path):
     (tmp_path / "a.jsonl").write_text(text([reading(), {**verdict(), "schema": 2}, {**verdict(), "schema": 2}]))
     code, html = pooled([tmp_path / "a.jsonl"], tmp_path)
-    assert code == 0 and "ledger 1: lines of another version than 1, the one that this course reads (2)" in seen(html)
+    assert code == 0 and "lines of another version than 1, the one that this course reads 1 2" in seen(html)
 
 
 def test_the_same_reading_logged_twice_counts_once(course):
@@ -849,7 +867,11 @@ def copies():
     other_times = [{**one, "time": "2027-01-01T00:00:00+00:00"} for one in mine]
     other_joules = [{**one, "joules": 1.1 * one["joules"], "mean": 1.1 * one["mean"]} if one.get("quantity") == "joules" else one
                     for one in mine]  # fmt: skip
-    return {"the same": (mine, mine), "a later one": (mine, later), "other times": (mine, other_times),
+    slower = [{**one, "seconds": 1.01 * one["seconds"]} if one["kind"] == "reading" else one for one in mine]
+    other_cpu = [{**one, "cpu_seconds": 1.01 * one["cpu_seconds"],
+                  "mean": one["mean"] * (1.01 if one["quantity"] == "cpu_seconds" else 1)} if one["kind"] == "reading" else one
+                 for one in mine]  # fmt: skip
+    return {"one clock changed": (mine, slower), "the other clock": (mine, other_cpu), "the same": (mine, mine), "a later one": (mine, later), "other times": (mine, other_times),
             "other joules": (mine, other_joules)}  # fmt: skip
 
 
@@ -860,8 +882,9 @@ def test_a_ledger_that_comes_twice_counts_once(there, course, tmp_path, name):
         (folder / file).write_text(text(lines))
     kept, left_out = run.gather([folder], course)
     ((label, said),) = left_out
-    assert len(kept) == 4 and label in ("x.jsonl", "y.jsonl") and "handed in twice, or copied" in said
-    assert label == "x.jsonl" or name != "a later one"  # the fuller one is kept
+    assert len(kept) == 4 and "handed in twice, or copied" in said
+    both = {"x.jsonl (like y.jsonl)", "y.jsonl (like x.jsonl)"}  # the terminal names both: who copied cannot be told
+    assert label in ({"x.jsonl (like y.jsonl)"} if name == "a later one" else both)  # the fuller one is kept
 
 
 def test_ledgers_without_readings_that_are_the_same_count_once(course, tmp_path):
@@ -879,8 +902,16 @@ def test_a_few_readings_of_somebody_else_cost_these_readings(course, tmp_path):
     (tmp_path / "b.jsonl").write_text(text(theirs + [reading("patience of 5", 1 + i / 7) for i in range(9)]))
     kept, left_out = run.gather([tmp_path], course)
     assert left_out == [] and sum(one.left.total() for one in kept) == 1
-    marks = [r.mark for one in kept for r in one.readings]
-    assert len(marks) == len(set(marks))
+    times = [r.seconds for one in kept for r in one.readings]
+    assert len(times) == len(set(times))
+
+
+def test_a_coarse_clock_is_no_copy(course, tmp_path):
+    """Windows counts CPU time in steps of 1/64 s, so machines agree in it by chance."""
+    for i, name in enumerate("abc"):
+        (tmp_path / f"{name}.jsonl").write_text(text([reading(cpu=k / 64, busy=0.9 + i / 50) for k in (40, 51, 33)]))
+    kept, left_out = run.gather([tmp_path], course)
+    assert len(kept) == 3 and left_out == [] and all(len(one.readings) == 3 for one in kept)
 
 
 @pytest.mark.parametrize("label", checks.LABELS)
@@ -988,9 +1019,10 @@ def test_folders_are_walked_and_links_are_not_followed(tmp_path):
                         "pipe.jsonl": "it cannot be opened"}  # fmt: skip
 
 
-def test_a_file_named_twice_is_taken_once(tmp_path):
+def test_a_file_named_twice_counts_once(course, tmp_path):
     folder = a_class(tmp_path / "class", 2)
-    assert len(found(folder, folder, folder / "learner_000.jsonl")) == 2
+    kept, left_out = run.gather([folder, folder / "learner_000.jsonl"], course)
+    assert len(kept) == 2 and ["handed in twice" in said for _, said in left_out] == [True]
     (tmp_path / "anything").write_text(text([reading()]))  # a file that is named may have any name
     assert len(found(tmp_path / "anything")) == 1
 
@@ -1000,7 +1032,7 @@ def test_a_zip_bomb_a_locked_and_a_wrong_member_cost_themselves(tmp_path):
     raw = bytearray(stream.getvalue())
     (tmp_path / "x.zip").write_bytes(raw)
     labels = dict(found(tmp_path / "x.zip"))
-    assert "2.0 MB" in labels["x.zip: a.jsonl"] and labels["x.zip: b.jsonl"] == labels["x.zip: ../c.jsonl"] == len(data(reading()))
+    assert "larger than 2 MB" in labels["x.zip: a.jsonl"] and labels["x.zip: b.jsonl"] == labels["x.zip: ../c.jsonl"] == len(data(reading()))
     at = raw.index(b"b.jsonl") + len("b.jsonl")
     raw[at + 3] ^= 0xFF  # the packed bytes
     (tmp_path / "x.zip").write_bytes(raw)
@@ -1063,12 +1095,28 @@ def test_no_mangled_ledger_raises_and_none_gets_a_word_into_the_page(course, tmp
 
 
 def test_extreme_but_allowed_numbers_have_a_page(course):
-    sizes = [1e-11, 1e-6, 1.0, 1e3, 2e6]
+    sizes = [1e-9, 1e-6, 1.0, 1e3, 2e6]
     made = numbered(*[[reading(cpu=v, watts=w), prediction("02-joules", 0.01, 1e290, unit="J (modelled)")]
                       for v, w in zip(sizes, (0.01, 1, 4, 400, 9000), strict=True)], course=course)  # fmt: skip
     html = page.page(made, [], course).decode()
     Page(html)
     assert "over a million" in seen(html) and "inf" not in re.findall(r"<bdi>([^<]*)", html)
+
+
+def test_the_widest_spreads_have_a_page(course, recwarn):
+    """What may still be true of one ledger must not break the page of all: intervals of a million windows, 12 powers of ten."""
+    made = numbered(*[[reading(cpu=v, windows=10**6, half=1.9), reading("one training", 1e-9, 1e-3), prediction("06-points", 0, 1.0)]
+                      for v in (1e-9, 1.0, 2.0)], [reading(cpu=0.0, seconds=1.0, joules=2e-12, mean=2e-12)],
+                    [reading(cpu=2e6, watts=9000)], course=course)  # fmt: skip
+    html = page.page(made, [], course).decode()
+    Page(html)
+    assert "over a million" in seen(html) and "inf" not in re.findall(r"<bdi>([^<]*)", html) and not recwarn.list
+
+
+def test_numbers_among_options_are_judged_as_numbers():
+    question = words.Question("k", "07", "How many?", options=(0, 1, 2, 3, 4))
+    assert question.numeric and question.allows(3) and not question.allows(True) and not question.allows("3")
+    assert [guesses.judge(question, said, 4) for said in (4, 3, 0)] == ["right", "near", "far"]
 
 
 def test_equal_values_have_a_page(course):

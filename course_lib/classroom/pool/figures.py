@@ -2,17 +2,12 @@
 
 import html
 import io
-import math
 import re
 import textwrap
 
 from ... import plots
-from ...claims import VERDICTS
 from ...stats import si
-from .guesses import CLASSES
 from .spread import FEWEST
-
-_WORDS = {"right": "right", "near": "within half and double", "far": "further off"}
 
 
 def svg(fig, alt, salt):
@@ -40,19 +35,14 @@ def svg(fig, alt, salt):
     return head + text[text.index(">") + 1:]
 
 
-def _label(*lines, wide=26):
-    """A label of rows, with names cut to a few short lines; a dollar sign starts no formula."""
-    said = [part for line in lines for part in textwrap.wrap(line, wide, max_lines=2, placeholder=" ...")]
-    return "\n".join(said).replace("$", r"\$")
-
-
-def _rows(title, ylabel, xlabel, labels, legend=False):
-    """A figure of horizontal rows, one for each label, the first on top."""
-    lines = sum(label.count("\n") + 1.6 for label in labels)
-    fig, ax = plots.figure("", xlabel, ylabel, width=6.2, height=1.0 + 0.35 * legend + 0.17 * lines)
-    fig.suptitle(textwrap.fill(title, 58), x=0.01, ha="left", fontsize=12, fontweight="bold")
-    ax.set_yticks(range(len(labels)), labels)
-    ax.set_ylim(len(labels) - 0.4, -0.6)
+def _rows(title, xlabel, labels, legend=0.0):
+    """A figure of horizontal rows, one for each label (a list of lines), the first on top."""
+    texts = ["\n".join(textwrap.shorten(line, 34, placeholder=" ...") for line in lines).replace("$", r"\$") for lines in labels]
+    high = 1.1 + legend + sum(0.1 + 0.17 * len(lines) for lines in labels)
+    fig, ax = plots.figure("", xlabel, "work", width=6.6, height=max(high, 1.8))
+    fig.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+    ax.set_yticks(range(len(texts)), texts)
+    ax.set_ylim(len(texts) - 0.4, -0.6)
     ax.grid(visible=False, axis="y")
     return fig, ax
 
@@ -71,28 +61,28 @@ def _factors(ax):
 
 def machines(groups):
     """(figure, alt) of where the machines of a lesson lie, in times the median of their own row."""
-    labels = [_label(g.work, f"{g.label}, {si(g.median, g.unit)}") for g in groups]
-    fig, ax = _rows("How far from the median does each machine lie?", "work", "times the median of the row",
-                    labels)
+    fig, ax = _rows("How far from the median does each machine lie?", "times the median of the row",
+                    [(g.work, f"{g.label}, {si(g.median, g.unit)}") for g in groups])
     for at, group in enumerate(groups):
         calculated = group.unit == "J" and not group.sensed
         colour, tall = (plots.OKABE_ITO[1], 0.2) if calculated else (plots.OKABE_ITO[0], 0.34)
-        where = {number: machine.value / group.median for number, machine in group.machines.items()}
-        x = [value for one in where.values() for value in (one, one, float("nan"))]
-        y = [at, at - tall, float("nan")] * len(where)  # one path a row: a page of 300 machines stays small
+        x = [value for m in group.machines.values() for value in (m.value / group.median,) * 2 + (float("nan"),)]
+        y = [at, at - tall, float("nan")] * len(group.machines)  # one path a row: a page of 300 machines stays small
         ax.plot(x, y, color=colour, linewidth=1.3)
-        if len(where) >= FEWEST:
+        if len(group.machines) >= FEWEST:
             ax.plot([end / group.median for end in group.quartiles[::2]], [at + 0.2] * 2, color="black", linewidth=3.5,
                     solid_capstyle="butt")
-        far = [(number, where[number]) for number in group.outliers]
-        ax.plot([x for _, x in far], [at - 0.17] * len(far), "o", markerfacecolor="none", markeredgecolor="black",
-                markersize=9, linestyle="none")
+        for above in (False, True):  # the median: rings of one side share a text beside the outermost
+            far = sorted((factor, number) for number, factor in group.outliers.items() if (factor > 1) == above)
+            if far:
+                ax.plot([factor for factor, _ in far], [at - 0.17] * len(far), "o", markerfacecolor="none",
+                        markeredgecolor="black", markersize=9, linestyle="none")
+                some = [str(number) for _, number in (far[-3:] if above else far[:3])]
+                ax.annotate(", ".join([*some, "..."] if len(far) > 3 else some), (far[-above][0], at - 0.17),
+                            (7 if above else -7, 0), textcoords="offset points", va="center", fontsize=9,
+                            ha="left" if above else "right")
     ax.axvline(1, color="black", linewidth=0.8)
     _factors(ax)
-    low, high = map(math.log, ax.get_xlim())
-    for at, group in enumerate(groups):
-        for x, numbers in _bunches(group, (high - low) / 4):
-            ax.annotate(numbers, (x, at - 0.17), (7, 0), textcoords="offset points", va="center", fontsize=9)
     widest = max(groups, key=lambda g: g.across or 0)
     alt = (f"{len(groups)} rows on a logarithmic axis of times the row's own median. Each machine is a stroke, a short one "
            "where joules were calculated; the bar under the strokes is the middle half of the machines; machines far out "
@@ -102,22 +92,10 @@ def machines(groups):
     return fig, alt
 
 
-def _bunches(group, gap):
-    """[(where, "3, 7")] of the machines far out: those closer than `gap` on the logarithmic axis share one text."""
-    bunches = []
-    for number, factor in sorted(group.outliers.items(), key=lambda one: one[1]):
-        x = group.machines[number].value / group.median
-        if bunches and math.log(x / bunches[-1][0]) < gap:
-            bunches[-1] = (x, [*bunches[-1][1], number])
-        else:
-            bunches.append((x, [number]))
-    return [(x, ", ".join(map(str, sorted(numbers)[:3])) + ", ..." * (len(numbers) > 3)) for x, numbers in bunches]
-
-
 def across_within(groups):
     """(figure, alt): the factor across machines beside the factor within one, in CPU time."""
-    fig, ax = _rows("Do machines differ more than one machine differs from itself?", "piece of work",
-                    "factor that the middle half spans (CPU time)", [_label(g.work) for g in groups], legend=True)
+    fig, ax = _rows("Do machines differ more than one from itself?", "factor that the middle half spans (CPU time)",
+                    [(g.work,) for g in groups], legend=0.35)
     for at, group in enumerate(groups):
         ax.plot([group.within, group.across], [at, at], color="#777777", linewidth=1.2, linestyle=":")
     ax.plot([g.within for g in groups], range(len(groups)), "o", markerfacecolor="white", markeredgecolor="black",
@@ -132,42 +110,3 @@ def across_within(groups):
            f"across machines. In {sum(g.across > g.within for g in groups)} of them machines differ more than one machine "
            f"does; the largest factor across is {most.across:.3g}, for {most.work}.")
     return fig, alt
-
-
-def _stacked(title, ylabel, xlabel, labels, names, shares):
-    """Rows of bars that add up to 100 %: `shares` is {name: [percent, ...]}; hatches tell them apart in grey."""
-    fig, ax = _rows(title, ylabel, xlabel, labels, legend=True)
-    start = [0.0] * len(labels)
-    for i, (name, said) in enumerate(names.items()):
-        ax.barh(range(len(labels)), shares[name], 0.66, left=start, color=plots.OKABE_ITO[(0, 6, 1, 4, 5)[i]],
-                edgecolor="black", hatch=plots.HATCHES[i], linewidth=0.8, label=said)
-        start = [a + b for a, b in zip(start, shares[name])]
-    ax.set_xlim(0, 100)
-    fig.legend(loc="outside lower left", ncols=3)
-    return fig, ax
-
-
-def predictions(tallies):
-    """(figure, alt): how the class's answers lay, in percent of those who answered."""
-    labels = [_label(f"{t.question.key} ({t.label})" if t.label else t.question.key, wide=40) for t in tallies]
-    shares = {name: [100 * t.counts[name] / t.answered for t in tallies] for name in CLASSES}
-    fig, _ = _stacked("How near did the class's predictions come?", "question", "percent of the answers", labels,
-                      _WORDS, shares)
-    best = max(tallies, key=lambda t: t.counts["right"] / t.answered)
-    worst = min(tallies, key=lambda t: t.counts["right"] / t.answered)
-    said = [f"{100 * t.counts['right'] / t.answered:.0f} % on {t.question.key}" for t in (best, worst)]
-    return fig, (f"One bar for each of {len(tallies)} questions, divided into right, within half and double, and further "
-                 f"off. Most were right with {said[0]}, fewest with {said[1]}.")
-
-
-def verdicts(counts):
-    """(figure, alt): how the verdicts on each claim came out, in percent of the ledgers that have one."""
-    shares = {word: [100 * count[word] / count.total() for count in counts.values()] for word in VERDICTS}
-    names = {word: word for word in VERDICTS if any(shares[word])}
-    fig, _ = _stacked("On which claims did machines reach different verdicts?", "claim", "percent of the ledgers",
-                      list(counts), names, shares)
-    said = "; ".join(f"{id}: " + ", ".join(f"{word} {n}" for word, n in count.most_common())
-                     for id, count in counts.items())
-    return fig, f"One bar for each claim on which verdicts differ, divided by verdict. {said}."
-
-

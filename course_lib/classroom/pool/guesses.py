@@ -7,7 +7,6 @@ from statistics import median
 
 from ...claims import VERDICTS, all_claims
 
-CLASSES = ("right", "near", "far")
 WITHIN, NEAR = 1.1, 2.0  # factors: as close as the lessons call exact; half or double
 OF_RANGE = 0.05, 0.2  # the same, in shares of the slider, where a number is 0 or less
 
@@ -26,7 +25,7 @@ class Tally:
 
     @property
     def typical(self):
-        """The median of said / result, of numbers above 0, or None."""
+        """The median of said / result on the logarithmic scale, of numbers above 0, or None."""
         return math.exp(median(map(math.log, self.factors))) if self.factors else None
 
 
@@ -35,15 +34,13 @@ def judge(question, said, result):
 
     Where a number is 0 or less there are no factors: 5 % and 20 % of the slider's length count instead.
     """
-    if question.options:
+    if said == result or not question.numeric:
         return "right" if said == result else "far"
-    if said == result:
-        return "right"
     if said > 0 and result > 0:
         gap, (first, second) = max(said / result, result / said), (WITHIN, NEAR)
     else:
-        ends = [end for end in (question.low, question.high) if end is not None]
-        gap, (first, second) = abs(said - result) / ((max(ends) - min(ends) if ends else 0) or 1), OF_RANGE
+        ends = question.options or [end for end in (question.low, question.high) if end is not None] or [0]
+        gap, (first, second) = abs(said - result) / ((max(ends) - min(ends)) or 1), OF_RANGE
     return "right" if gap <= first else "near" if gap <= second else "far"
 
 
@@ -58,14 +55,14 @@ def tallies(ledgers, course):
                 tally.skipped += 1
                 continue
             tally.counts[judge(question, said, result)] += 1
-            if not question.options and said > 0 and result > 0:
+            if question.numeric and said > 0 and result > 0:
                 tally.factors.append(said / result)
     order = list(course.questions)
     return [found[key] for key in sorted(found, key=lambda key: (order.index(key[0]), key[1]))]
 
 
 def verdicts(ledgers):
-    """{claim id: Counter of words} in the order of the claims."""
-    counts = {id: Counter(ledger.verdicts[id] for ledger in ledgers if id in ledger.verdicts) for id in all_claims()}
-    return {id: Counter({word: count[word] for word in VERDICTS if count[word]})  # in the order of the words
-            for id, count in counts.items() if count}
+    """{claim id: Counter of words} in the order of the claims and of the words."""
+    counts = {id: Counter(ledger.verdicts.get(id) for ledger in ledgers) for id in all_claims()}
+    counts = {id: Counter({word: count[word] for word in VERDICTS if count[word]}) for id, count in counts.items()}
+    return {id: count for id, count in counts.items() if count}

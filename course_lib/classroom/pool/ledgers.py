@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from ...claims import VERDICTS, all_claims
 from ...ledger import KINDS, SCHEMA
-from .checks import LABELS, UNNAMED, Forged, Unknown, is_real, reading
+from .checks import LABELS, Forged, Unknown, reading
+from .words import as_text, is_real
 
 LINES, LINE_BYTES = 5_000, 20_000  # of one ledger, of one line; a whole course writes 100 lines of 400 bytes
-STRANGERS = 300  # names that the course does not know; after so many no more are looked up
 _BROKEN = "lines cut or damaged"
 _VERSION = f"lines of another version than {SCHEMA}, the one that this course reads"
 _JOULES = re.compile(rf"J \(({'|'.join(LABELS)})\)")
@@ -60,7 +60,7 @@ def read(data, course):
         raise Forged(f"it is damaged, or no ledger: {ledger.left[_BROKEN]:,} of its lines cannot be read")
     if not ledger.kept:
         why = ledger.left.most_common(1)[0][0] if lines else "notes"
-        raise Forged(f"nothing in it can be pooled, it holds {why}")
+        raise Forged(f"nothing in it can be pooled: {why}")
     return ledger
 
 
@@ -68,9 +68,11 @@ def _line(line, ledger, course, near):
     """Take one line into the ledger; returns the lesson that the ledger is in by now."""
     entry = _entry(line)
     if entry["kind"] == "reading":
-        one = reading(entry, course if ledger.left[UNNAMED] < STRANGERS else None, near)
-        if (one.work, *one.mark) not in ledger.marks:  # a cell that only logs may be run twice
-            ledger.marks.add((one.work, *one.mark))
+        one = reading(entry, course, near)
+        if one is None:
+            ledger.notes += 1
+        elif (one.work, one.seconds, one.cpu_seconds) not in ledger.marks:  # a cell that only logs may be run twice
+            ledger.marks.add((one.work, one.seconds, one.cpu_seconds))
             ledger.readings.append(one)
     elif entry["kind"] == "prediction":
         return _prediction(entry, course, ledger)
@@ -88,14 +90,15 @@ def _no_constant(_):
     raise Forged("it holds NaN or an infinite number, which the course never writes")
 
 
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+
+
 def _entry(line):
-    if len(line) > LINE_BYTES:
-        raise Unknown(_BROKEN)
     try:
-        entry = json.loads(line, parse_constant=_no_constant)
+        entry = _DECODER.decode(line) if len(line) <= LINE_BYTES else None
     except (ValueError, RecursionError):
-        raise Unknown(_BROKEN) from None
-    if not isinstance(entry, dict) or "schema" not in entry or "kind" not in entry:
+        entry = None
+    if not isinstance(entry, dict) or not {"schema", "kind"} <= set(entry):
         raise Unknown(_BROKEN)
     if entry["schema"] != SCHEMA or isinstance(entry["schema"], bool):
         raise Unknown(_VERSION)
@@ -106,18 +109,16 @@ def _entry(line):
 
 def _prediction(entry, course, ledger):
     """Keep the first prediction on a question, because later ones saw the result; returns the question's lesson."""
-    key = entry.get("key")
-    question = course.questions.get(key) if isinstance(key, str) else None
-    if question is None:
+    key, unit = (as_text(entry.get(name)) for name in ("key", "unit"))
+    if (question := course.questions.get(key)) is None:
         raise Unknown("predictions on questions that the course does not ask")
     said, result, answered = (entry.get(name) for name in ("predicted", "actual", "answered"))
-    if not isinstance(answered, bool) or (not isinstance(result, str) if question.options else not is_real(result)):
+    if not isinstance(answered, bool) or not (is_real(result) if question.numeric else isinstance(result, str)):
         raise Unknown("predictions that are not whole")
-    if said not in question.options if question.options else not (is_real(said) and question.spans(said)):
+    if not question.allows(said):
         raise Unknown("predictions that their question does not allow")
-    label = _JOULES.fullmatch(entry["unit"]) if isinstance(entry.get("unit"), str) else None
+    label = _JOULES.fullmatch(unit)
     if question.unit == "J" and not label:
         raise Unknown("predictions in joules without a label")
     ledger.predictions.setdefault(key, (said, result, answered, label[1] if label else ""))
     return question.lesson
-

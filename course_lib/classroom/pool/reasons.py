@@ -1,67 +1,47 @@
 """Why a machine lies far out, in plain words: what its provenance says that most others' does not."""
 
 import math
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from statistics import median_high
 
 from ...stats import si
 from .checks import LABELS
 
-_UNLIKE = 1.4  # factor from which cores in use, watts and the like count as different
+_UNLIKE = 1.4  # factor from which cores in use count as different
 _SHARE = 0.6  # of a joule's distance that one of its two factors must make up, to be the reason
 _NOISY = 0.25  # 95 % half-width over the mean
 
 
 @dataclass
 class Outlier:
-    """One ledger far out in one unit: the factors of the median by work, and the reason that explains most of them."""
+    """One ledger far out in one unit: the factors of the median, one for each piece of work where it is, and why."""
 
     number: int
     title: str
-    factors: dict
-    met: int  # pieces of work of this kind that the ledger has
-    reason: str
+    met: int = 0  # pieces of work of this kind that the ledger has
+    factors: list = field(default_factory=list)
+    reasons: Counter = field(default_factory=Counter)
+
+    reason = property(lambda self: self.reasons.most_common(1)[0][0])
 
 
 def outliers(groups):
     """All Outliers, the farthest first."""
-    found, met = defaultdict(list), Counter()
+    rows = {}
     for group in groups:
-        met.update((number, group.title) for number in group.machines)
-        for number, factor in group.outliers.items():
-            found[number, group.title].append((factor, group.lesson, group.work, _reason(group, number, factor)))
-    rows = [Outlier(number, title, {(lesson, work): factor for factor, lesson, work, _ in several},
-                    met[number, title], Counter(why for *_, why in several).most_common(1)[0][0])
-            for (number, title), several in found.items()]
-    return sorted(rows, key=lambda row: (-max(abs(math.log(f)) for f in row.factors.values()), row.number, row.title))
+        for number in group.machines:
+            row = rows.setdefault((number, group.title), Outlier(number, group.title))
+            row.met += 1
+            if (factor := group.outliers.get(number)) is not None:
+                row.factors.append(factor)
+                row.reasons[_reason(group, number, factor)] += 1
+    return sorted((row for row in rows.values() if row.factors),
+                  key=lambda row: (-max(abs(math.log(f)) for f in row.factors), row.number, row.title))
 
 
-def _usual(group, number, tell):
-    """What `tell` says of most other machines, or None where it says nothing or they are of two minds."""
-    said = Counter(text for other, machine in group.machines.items()
-                   if other != number and (text := tell(machine.runs[-1])))
-    if not said:
-        return None
-    text, count = said.most_common(1)[0]
-    return text if count > said.total() / 2 else None
-
-
-def _typical(group, number, tell):
-    """The median of a number over the other machines; of two in the middle the larger."""
-    return median_high(tell(machine.runs[-1]) for other, machine in group.machines.items() if other != number)
-
-
-def _reason(group, number, factor):
-    one = group.machines[number].runs[-1]
-    for tell, words in _TOLD if group.unit == "J" else _TOLD[2:]:
-        mine, usual = tell(one), _usual(group, number, tell)
-        if mine and usual and mine != usual:
-            return words.format(mine, usual)
-    return _joules(group, number, one, factor) if group.unit == "J" else _time(group, number, one, factor)
-
-
-# In this order: what a reading tells, and the sentence with its own answer and that of most others.
+# In this order: what a reading tells, and the sentence with its own answer and that of most others. CPU time has no
+# source and no scope, so there the first two are not asked.
 _TOLD = (
     (lambda one: " and ".join(dict.fromkeys(one.sources)),
      "Another source: its joules come from {}, those of most others from {}."),
@@ -74,31 +54,40 @@ _TOLD = (
 )
 
 
-def _joules(group, number, one, factor):
+def _reason(group, number, factor):
+    one = group.machines[number].runs[-1]
+    others = [machine.runs[-1] for other, machine in group.machines.items() if other != number]
+    for tell, words in _TOLD if group.unit == "J" else _TOLD[2:]:
+        ((usual, count),) = Counter(map(tell, others)).most_common(1)
+        mine = tell(one)
+        if mine and usual and mine != usual and count > len(others) / 2:
+            return words.format(mine, usual)
+    return (_joules if group.unit == "J" else _time)(one, others, factor)
+
+
+def _joules(one, others, factor):
     """Joules are a time x watts: which of the two is unlike the others'?"""
-    modelled = one.label == "modelled"
+    modelled, label = one.label == "modelled", one.label
 
     def time(reading):
         return max(reading.cpu_seconds if modelled else reading.seconds, 1e-12)
 
-    share = math.log(time(one) / _typical(group, number, time)) / math.log(factor)
-    watts, usual = one.joules / time(one), _typical(group, number, lambda other: other.joules / time(other))
-    if 1 - share >= _SHARE:
-        if modelled:
-            return (f"Another table value: its model counts {si(watts, 'W')} for a busy core, most others' "
-                    f"{si(usual, 'W')}. The model differs, not the work.")
-        what = "drew" if group.sensed else "is taken to draw"
-        return (f"Other watts: it {what} {si(watts, 'W')} ({one.label}), where the median of the others is "
-                f"{si(usual, 'W')} ({one.label}).")
+    watts, usual = one.joules / time(one), median_high(other.joules / time(other) for other in others)
+    share = math.log(time(one) / median_high(map(time, others))) / math.log(factor)
     if share >= _SHARE:
-        clock = "CPU time" if modelled else "time"
-        return f"Its watts are as usual, its {clock} is not: {_slower(one, factor)}"
-    return "Its time and its watts both differ: another kind of machine."
+        return f"Its watts are as usual, its {'CPU time' if modelled else 'time'} is not: {_slower(one, factor)}"
+    if 1 - share < _SHARE:
+        return "Its time and its watts both differ: another kind of machine."
+    if modelled:
+        return (f"Another table value: its model counts {si(watts, 'W')} for a busy core, most others' {si(usual, 'W')}. "
+                "The model differs, not the work.")
+    drew = "drew" if label in ("measured", "sampled") else "is taken to draw"
+    return f"Other watts: it {drew} {si(watts, 'W')} ({label}), where the median of the others is {si(usual, 'W')} ({label})."
 
 
-def _time(group, number, one, factor):
-    busy, usual = (max(value, 1e-9) for value in (
-        one.cpu_seconds / one.seconds, _typical(group, number, lambda other: other.cpu_seconds / other.seconds)))
+def _time(one, others, factor):
+    busy, *usual = (max(each.cpu_seconds / each.seconds, 1e-9) for each in (one, *others))
+    usual = median_high(usual)
     if max(busy / usual, usual / busy) > _UNLIKE and (busy > usual) == (factor > 1):
         return (f"Other use of its cores: {busy:.2g} at work on average, where the others have {usual:.2g}. "
                 "Threads that wait for each other use CPU time.")
@@ -108,4 +97,4 @@ def _time(group, number, one, factor):
 def _slower(one, factor):
     if one.relative is not None and one.relative > _NOISY:
         return f"its own windows scatter (± {one.relative:.0%}), so measure again on a quiet machine."
-    return f"a {'slower' if factor > 1 else 'faster'} processor" + (", or a busy one." if factor > 1 else ".")
+    return "a slower processor, or a busy one." if factor > 1 else "a faster processor."

@@ -1,5 +1,6 @@
 """`course pool`: find the ledgers, read them, leave out what cannot be, write the page."""
 
+from collections import Counter
 from pathlib import Path
 
 from .. import CourseError
@@ -23,10 +24,9 @@ def pool(paths, out):
     for label, why in left_out:
         print(f"left out: {one_line(label, 90)}: {why}")
     if not ledgers:
-        raise CourseError(f"none of the {plural(len(left_out), 'ledger')} can be pooled: no report was written")
-    _, sentences = zip(*left_out) if left_out else ((), ())
+        raise CourseError(f"nothing to pool in {plural(len(left_out), 'ledger')}: no report was written")
     try:
-        write_whole(out, page.page(ledgers, sorted(sentences), course))
+        write_whole(out, page.page(ledgers, sorted(why for _, why in left_out), course))
     except OSError as error:
         raise CourseError(f"{out} cannot be written: {error.strerror or error}") from None
     lines = sum(one.left.total() for one in ledgers)
@@ -46,37 +46,32 @@ def _check_out(out, paths):
 
 def gather(paths, course):
     """([Ledger] with their numbers, [(label, sentence)] of those left out)."""
-    ledgers, labels, left_out = [], {}, []
-    for found in find(paths):
+    ledgers, left_out = [], []
+    for label, data, problem in find(paths):
         try:
-            if found.data is None:
-                raise Forged(found.problem)
-            one = read(found.data, course)
+            if data is None:
+                raise Forged(problem)
+            ledgers.append((label, read(data, course)))
         except Forged as why:
-            left_out.append((found.label, str(why)))
+            left_out.append((label, str(why)))
+    ledgers.sort(key=lambda one: (-len(one[1].readings), -one[1].kept, one[1].digest))  # the fuller of two copies first
+    known, kept = {}, {}  # clock -> label; digest -> Ledger
+    for label, one in ledgers:
+        clocks = [reading.clocks for reading in one.readings]
+        copied = sum(bool(mine & known.keys()) for mine in clocks)  # one clock: the other may have been changed
+        if copied > len(clocks) / 2:
+            why = f"{copied} of its {len(clocks)} readings have a time of another ledger, to the last digit"
+            other = Counter(known[clock] for mine in clocks for clock in mine & known.keys()).most_common(1)[0][0]
+            left_out.append((f"{label} (like {other})", f"{why}: it was handed in twice, or copied"))
+        elif one.digest in kept:
+            left_out.append((label, "it is there twice"))
         else:
-            labels[id(one)] = found.label
-            ledgers.append(one)
-    ledgers.sort(key=lambda one: (-len(one.readings), -one.kept, one.digest))  # the fuller of two copies comes first
-    known, digests, kept = set(), set(), []
-    for one in ledgers:
-        mine = {reading.mark for reading in one.readings}
-        twice = mine & known
-        if one.digest in digests or len(twice) > len(mine) / 2:
-            said = "it is there twice" if not mine else (
-                f"{len(twice)} of its {len(mine)} readings stand in another ledger to the last digit: it was handed in "
-                "twice, or copied")
-            left_out.append((labels[id(one)], said))
-            continue
-        if twice:
-            one.readings = [reading for reading in one.readings if reading.mark not in known]
-            one.left["readings that stand in another ledger too"] += len(twice)
-        digests.add(one.digest)
-        known |= mine
-        kept.append(one)
-    kept.sort(key=lambda one: one.digest)
-    for number, one in enumerate(kept, 1):
-        one.number = number
-    return kept, left_out
-
-
+            fresh = [reading for reading, mine in zip(one.readings, clocks) if not mine <= known.keys()]
+            if len(fresh) < len(clocks):
+                one.left["readings that stand in another ledger too"] += len(clocks) - len(fresh)
+            one.readings = fresh
+            known.update(dict.fromkeys(set().union(*clocks), label))
+            kept[one.digest] = one
+    for number, digest in enumerate(sorted(kept), 1):
+        kept[digest].number = number
+    return [kept[digest] for digest in sorted(kept)], left_out

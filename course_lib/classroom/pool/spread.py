@@ -7,14 +7,15 @@ Everything is done on logarithms, because machines differ by factors:
                           scattered as a normal law does; s is the standard deviation of ln x over a machine's runs,
                           or h sqrt(n) / t from the interval of one run (half-width h of the mean, n windows), and
                           the median of s over the machines is taken
-    apart                 ln(across) / ln(within): how many times as much
 Joules are grouped by label, and by what they cover where the ledgers tell: no figure mixes two groups. CPU time is a
 clock's and needs no label, so there all machines stand together.
 """
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from statistics import median, stdev
 
 import numpy as np
 
@@ -68,14 +69,7 @@ class Group:
     def within(self):
         """The factor within one machine, or None where no machine tells."""
         known = [machine.sd for machine in self.machines.values() if machine.sd is not None]
-        return math.exp(IQR_OF_NORMAL * float(np.median(known))) if known else None
-
-    @property
-    def apart(self):
-        """How many times as much machines differ as one machine does, or None."""
-        if self.across is None or self.within is None or self.within <= 1:
-            return None
-        return math.log(self.across) / math.log(self.within)
+        return math.exp(min(IQR_OF_NORMAL * float(np.median(known)), 50)) if known else None  # what an axis can show
 
     @cached_property
     def outliers(self):
@@ -109,9 +103,8 @@ def groups(ledgers):
 
 def _machine(number, runs, label):
     values = [one.cpu_seconds if label == CPU_TIME else one.joules for one in runs]
-    logs = np.log(values)
-    sd = float(np.std(logs, ddof=1)) if len(runs) > 1 else _from_interval(runs[0], label)
-    return Machine(number, runs, math.exp(float(np.median(logs))), sd)
+    logs = [math.log(value) for value in values]
+    return Machine(number, runs, math.exp(median(logs)), stdev(logs) if len(runs) > 1 else _from_interval(runs[0], label))
 
 
 def _from_interval(one, label):
@@ -137,10 +130,9 @@ def shared(found, ledgers):
 
 
 def labels_apart(found):
-    """[(lesson, work, calculated Group, sensed Group, ratio of their medians)], where one work has both kinds."""
-    rows = []
-    for group in found:
-        if group.unit == "J" and not group.sensed:
-            rows += [(group.lesson, group.work, group, other, group.median / other.median) for other in found
-                     if other.sensed and (other.lesson, other.work) == (group.lesson, group.work)]
-    return rows
+    """{(calculated label, sensed label): ratios of their medians, one for each piece of work that has both}."""
+    ratios = {}
+    for a, b in itertools.product(found, found):
+        if (a.lesson, a.work) == (b.lesson, b.work) and a.unit == b.unit == "J" and b.sensed and not a.sensed:
+            ratios.setdefault((a.label, b.label), []).append(a.median / b.median)
+    return ratios

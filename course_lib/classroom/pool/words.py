@@ -7,14 +7,14 @@ it is looked up here, and what the course's own sources do not contain is counte
 import ast
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
+from ...stats import real
 from .. import CourseError, course_root
 
-_LONGEST, _KEPT = 80, 10_000  # characters of a name; names that are remembered
-_HOLES = 4  # f"{a}, {b}": places to fill in
+_LONGEST, _HOLES = 80, 3  # characters of a name; places to fill in, as in f"{a}, {b}"
 _NUMBER = re.compile(r"-?\d{1,4}(?:\.\d{1,3})?")  # too short for anybody's number
-_MEASURES = {"block", "measure"}  # the calls of a Meter that name a piece of work
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,17 @@ class Question:
     high: float | None = None
     unit: str = ""
 
-    def spans(self, number):
-        """True inside the slider's ends, with room for the rounding of one that moves in powers of ten."""
-        return all(end is None or side * (number - end) >= -1e-6 * abs(end)
-                   for side, end in ((1, self.low), (-1, self.high)))
+    @property
+    def numeric(self):
+        """True where answers are numbers, on a slider or among options."""
+        return not any(isinstance(option, str) for option in self.options)
+
+    def allows(self, said):
+        """True for an option; inside the slider's ends, with room for the rounding of one that moves in powers of ten."""
+        if self.options:
+            return said in self.options and not isinstance(said, bool)
+        return is_real(said) and all(end is None or side * (said - end) >= -1e-6 * abs(end)
+                                     for side, end in ((1, self.low), (-1, self.high)))
 
 
 @dataclass
@@ -44,46 +51,48 @@ class Lesson:
     questions: dict = field(default_factory=dict)
     texts: set = field(default_factory=set)  # all string constants of the code, and the functions' names
     named: set = field(default_factory=set)  # those that stand in a call of block or measure
-    shapes: list = field(default_factory=list)  # f-strings of such calls: ("", ", ", "") for f"{a}, {b}"
-    pieces: set = field(default_factory=set)  # the other f-strings, which may stand in the holes of those
+    shapes: list = field(default_factory=list)  # f-strings of such calls, as patterns
+    pieces: list = field(default_factory=list)  # all f-strings, which may stand in the holes of those
 
     def says(self, name):
         """2: a call names this work so; 1: the code holds the text; 0: neither."""
-        if name in self.named:
-            return 2
-        if any(_fits(name, shape, self._hole) for shape in self.shapes):
-            return 2
-        return int(name in self.texts)
+        return 2 if name in self.named or _made(name, self.shapes, self._hole) else int(name in self.texts)
 
     def _plain(self, text):
-        return text in self.texts or bool(_NUMBER.fullmatch(text))
+        """True for a text or number of the lesson, or a list of such."""
+        return text in self.texts or all(part in self.texts or _NUMBER.fullmatch(part) for part in text.split(", "))
 
     def _hole(self, text):
-        """True for a text or number of the lesson, and for an f-string with such in its own holes."""
-        return self._plain(text) or any(_fits(text, shape, self._plain) for shape in self.pieces)
+        return self._plain(text) or _made(text, self.pieces, self._plain)
 
 
-def _fits(name, shape, fills):
-    """True where `name` is the f-string, with what `fills` accepts in its holes."""
-    if not name.startswith(shape[0]) or not all(piece in name for piece in shape):
-        return False
-    rest = name[len(shape[0]):]
-    if len(shape) == 1:
-        return not rest
-    ends = [len(rest)] if len(shape) == 2 and not shape[1] else \
-        [at.start() for at in re.finditer(re.escape(shape[1]), rest)] if shape[1] else range(len(rest) + 1)
-    return any(_fits(rest[end:], shape[1:], fills) and fills(rest[:end]) for end in ends)
+def is_real(value):
+    """True for a number that is no giant one; Python's True is none."""
+    return abs(real(value)) < 1e300
+
+
+def as_text(value):
+    """A value of a ledger where a text belongs: "" for anything else."""
+    return value if isinstance(value, str) else ""
+
+
+def _made(text, patterns, fills):
+    """True where one of the f-strings can give this text, with what `fills` accepts in its holes."""
+    return any((found := pattern.fullmatch(text)) and all(map(fills, found.groups())) for pattern in patterns)
 
 
 class Course:
     """All lessons of a course folder. `Course(root)` reads notebooks/source/*.py, and runs nothing."""
 
     def __init__(self, root):
-        self.lessons, self._known = {}, {}
-        for path in sorted(Path(root, "notebooks", "source").glob("[0-9]*.py")):
-            lesson = _read(path)
-            self.lessons[lesson.number] = lesson
+        lessons = map(_read, sorted(Path(root, "notebooks", "source").glob("[0-9]*.py")))
+        self.lessons = {lesson.number: lesson for lesson in lessons}
         self.questions = {key: q for lesson in self.lessons.values() for key, q in lesson.questions.items()}
+        self._lessons_that_say = lru_cache(10_000)(self._lessons_that_say)
+
+    def _lessons_that_say(self, name):
+        says = {number: lesson.says(name) for number, lesson in self.lessons.items()}
+        return [number for number, score in says.items() if score == max(says.values()) > 0]
 
     def work(self, name, near=None):
         """(lesson, name) of a piece of work, or None where the course does not name it, or names it in several lessons.
@@ -92,14 +101,8 @@ class Course:
         """
         if not isinstance(name, str) or not 0 < len(name) <= _LONGEST:
             return None
-        if name not in self._known:
-            if len(self._known) >= _KEPT:
-                self._known.clear()
-            says = {number: lesson.says(name) for number, lesson in self.lessons.items()}
-            best = max(says.values(), default=0)
-            self._known[name] = {number for number, score in says.items() if score == best > 0}
-        lessons = self._known[name]
-        lesson = near if near in lessons else next(iter(lessons)) if len(lessons) == 1 else None
+        lessons = self._lessons_that_say(name)
+        lesson = near if near in lessons else lessons[0] if len(lessons) == 1 else None
         return None if lesson is None else (lesson, name)
 
 
@@ -115,84 +118,63 @@ def of_the_course():
 
 def _read(path):
     source = path.read_text(encoding="utf-8")
-    title = re.search(r"^# # (.+)$", source, re.MULTILINE)
-    number = path.stem.partition("_")[0]
-    lesson = Lesson(number, title[1].strip() if title else path.stem)
     try:
-        tree = ast.parse(source)
+        nodes = list(ast.walk(ast.parse(source)))
     except SyntaxError as error:
         raise CourseError(f"{path} is not Python (line {error.lineno}): mend it, then pool again") from None
-    values = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            values[node.targets[0].id] = _literal(node.value)
-    pieces = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) <= _LONGEST:
-            if id(node) not in pieces:
-                lesson.texts.add(node.value)
-        elif isinstance(node, ast.JoinedStr):
-            shape = _shape(node)
-            if len(shape) <= _HOLES + 1 and any(piece.strip() for piece in shape):
-                lesson.pieces.add(shape)
+    title = re.search(r"^# # (.+)$", source, re.MULTILINE)
+    lesson = Lesson(path.stem.partition("_")[0], title[1].strip() if title else path.stem)
+    values = {target.id: _literal(node.value) for node in nodes if isinstance(node, ast.Assign)
+              for target in node.targets if isinstance(target, ast.Name)}
+    inside = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+            lesson.texts.add(node.value)
         elif isinstance(node, ast.FunctionDef):
             lesson.texts.add(node.name)
+        elif isinstance(node, ast.JoinedStr):
+            lesson.pieces += _pattern(node)
         elif isinstance(node, ast.Call):
-            _call(node, lesson, values)
+            given = {keyword.arg: keyword.value for keyword in node.keywords}
+            if getattr(node.func, "id", None) == "predict":
+                _ask(lesson, node.args, given, values)
+            elif getattr(node.func, "attr", None) in ("block", "measure"):  # of a Meter: they name a piece of work
+                name = given.get("name") or next(iter(node.args), None)
+                if isinstance(name, ast.JoinedStr):
+                    lesson.shapes += _pattern(name)
+                elif isinstance(name, ast.Constant):
+                    lesson.named.add(name.value)
+    lesson.texts.discard("")
     return lesson
 
 
-def _call(node, lesson, values):
-    given = {keyword.arg: keyword.value for keyword in node.keywords}
-    if isinstance(node.func, ast.Attribute) and node.func.attr in _MEASURES:
-        name = given.get("name") or (node.args[0] if node.func.attr == "block" and node.args else None)
-        if isinstance(name, ast.Constant) and isinstance(name.value, str):
-            lesson.named.add(name.value)
-        elif isinstance(name, ast.JoinedStr) and len(shape := _shape(name)) <= _HOLES + 1 and any(shape):
-            lesson.shapes.append(shape)
-        elif node.func.attr == "measure" and name is None and node.args and isinstance(node.args[0], ast.Name):
-            lesson.named.add(node.args[0].id)  # the function's own name
-    elif isinstance(node.func, ast.Name) and node.func.id == "predict":
-        texts = [_text(one, values) for one in node.args[:2]] + [None, None]
-        key, text = texts[0] or _text(given.get("key"), values), texts[1] or _text(given.get("question"), values)
-        if key and text:
-            number = {name: _literal(given[name], values) if name in given else None for name in ("low", "high")}
-            options = _literal(given["options"], values) if "options" in given else ()
-            lesson.questions[key] = Question(
-                key, lesson.number, " ".join(text.split()),
-                tuple(options) if isinstance(options, (list, tuple)) else (),
-                *(value if isinstance(value, (int, float)) else None for value in number.values()),
-                _text(given.get("unit"), values) or "")
+def _pattern(node):
+    """[the pattern of an f-string]; [] of one that says nothing by itself, or has too many holes."""
+    holes = sum(isinstance(part, ast.FormattedValue) for part in node.values)
+    if holes > _HOLES or not any(part.value.strip() for part in node.values if isinstance(part, ast.Constant)):
+        return []
+    text = "".join(re.escape(part.value) if isinstance(part, ast.Constant) else "(.+)" for part in node.values)
+    return [re.compile(text, re.DOTALL)]
 
 
-def _shape(node):
-    """The fixed pieces of an f-string, a hole between each and the next."""
-    pieces = [""]
-    for part in node.values:
-        if isinstance(part, ast.Constant):
-            pieces[-1] += part.value
-        else:
-            pieces.append("")
-    return tuple(pieces)
+def _ask(lesson, args, given, values):
+    key, text = (_text(arg, values) for arg in args[:2])
+    plain = {name: _literal(value, values) for name, value in given.items()}
+    lesson.questions[key] = Question(key, lesson.number, " ".join(text.split()), tuple(plain.get("options") or ()),
+                                     plain.get("low"), plain.get("high"), plain.get("unit") or "")
 
 
 def _text(node, values):
-    """A string or f-string of the source; a hole shows the plain value it names, or a dash of dots."""
-    if isinstance(node, ast.JoinedStr):
-        return "".join(part.value if isinstance(part, ast.Constant) else _shown(part.value, values)
-                       for part in node.values)
-    text = _literal(node, values) if node is not None else None
-    return text if isinstance(text, str) else None
-
-
-def _shown(node, values):
-    value = _literal(node, values)
-    return str(value) if isinstance(value, (str, int, float)) else "\u2026"
+    """A string or f-string of the source; a hole shows the plain value it names, or three dots."""
+    if not isinstance(node, ast.JoinedStr):
+        return str(_literal(node, values))
+    parts = [_literal(part.value if isinstance(part, ast.FormattedValue) else part, values) for part in node.values]
+    return "".join(str(part) if isinstance(part, (str, int, float)) else "\u2026" for part in parts)
 
 
 def _literal(node, values=None):
-    if isinstance(node, ast.Name) and values:
-        return values.get(node.id)
+    if isinstance(node, ast.Name):
+        return (values or {}).get(node.id)
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
