@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 import pytest
+import sample_course
 
 from course_lib import ledger
+from course_lib.classroom import build
 
 NAMES = {"use", "by_small_steps", "energy_left", "rebound", "eaten_up", "yearly", "levers", "spent", "other_growth", "how_much",
          "apparent_elasticity", "seen_rebound", "YEARS", "computing", "energy", "per_unit", "bill", "best_label", "LABELS",
@@ -63,7 +65,8 @@ def test_backfire_begins_where_share_times_elasticity_is_one_and_later_for_a_lar
 
 
 @pytest.mark.parametrize(("elasticities", "word"), [((0.1, 1.2), "loosely stated"), ((0.6, 0.9), "supported"),
-                                                    ((0.1, 0.3), "contested")])
+                                                    ((0.1, 0.3), "contested"), ((0.59, 1), "supported"),
+                                                    ((0.58, 1), "loosely stated"), ((0.59, 1.01), "loosely stated")])
 def test_the_verdict_on_the_rebound_follows_from_the_range_that_is_held_possible(lesson, elasticities, word):
     assert lesson["how_much"](*(float(lesson["rebound"](0.5, e)) for e in elasticities)) == word
 
@@ -85,7 +88,21 @@ def test_energy_that_stands_still_is_no_rebound_or_a_full_one(lesson):
 def test_the_bill_of_a_course(lesson):
     one = lesson["bill"](1, 10, hours=8, screen=20, seconds=3600)
     assert one == {"computing in the lessons": pytest.approx(0.01), "the computer, while you read": pytest.approx(0.16)}
-    assert lesson["bill"](1000, 10)["the computer, while you read"] == pytest.approx(160)
+    assert lesson["bill"](1000, 10, hours=8)["the computer, while you read"] == pytest.approx(160)
+
+
+def test_the_hours_of_the_course_are_those_that_its_lessons_state(lesson):
+    sources = (sample_course.ROOT / "notebooks" / "source").glob("[0-9][0-9]_*.py")
+    minutes = [build.parse(path).metadata["course"]["minutes"] for path in sources]
+    assert len(minutes) == lesson["LESSONS"] and round(sum(minutes) / 60) == lesson["HOURS"]
+
+
+@pytest.mark.parametrize(("hours", "screen", "reached"), [(1, 6, True), (1, 20, False), (9, 1, False)])
+def test_the_folded_answer_says_when_computing_is_a_tenth(lesson, hours, screen, reached):
+    seconds = lesson["LESSONS"] * lesson["BUDGET"]
+    computing, reading = lesson["bill"](1, 4, hours, screen).values()
+    assert seconds == 660 and 9 * computing * 1000 == pytest.approx(6.6)
+    assert (computing >= 0.1 * (computing + reading)) == reached
 
 
 def test_labels_are_not_mixed_for_the_watts(lesson):

@@ -4,7 +4,7 @@
 #     difficulty: 3
 #     exercise: "09"
 #     lesson: "09"
-#     minutes: 60
+#     minutes: 45
 #     title: Rebound
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
@@ -15,7 +15,7 @@
 # %% [markdown]
 # # Exercise 09: rebound
 #
-# **Difficulty** 3 of 5. **About** 60 minutes. **Points** 21. **After** lesson 09.
+# **Difficulty** 3 of 5. **About** 45 minutes. **Points** 21. **After** lesson 09.
 #
 # What becomes of a saving when people react? You turn one improvement into its three names, let use react to a price, work
 # out the energy of a year, and put growth figures of different periods beside each other. Then you find out what was not
@@ -92,8 +92,8 @@ rounded(*answers)
 # $$ Q = Q_0 \left( \frac{p}{p_0} \right)^{-e} $$
 #
 # where $p_0$ is the old price and $p$ is the new one. As in the lesson, the elasticity is written **without** its minus sign.
-# So one below 0 is a mistake: raise a `ValueError` whose sentence says what to write instead. (0 is allowed: there nobody
-# reacts.)
+# So one below 0 is a mistake: raise a `ValueError` whose sentence says what to write instead. An error without a sentence, or
+# with fewer than four words, is not enough: the check says so. (0 is allowed: there nobody reacts.)
 #
 # *If you see* `exceptions must derive from BaseException`: `raise` wants an error, such as `ValueError("...")`, and not a
 # text.
@@ -111,14 +111,15 @@ def demand(queries, price, new_price, elasticity):
 def answer(*numbers):
     try:
         return float(demand(*numbers))
-    except ValueError:
-        return "refused"
+    except ValueError as error:
+        return "refused with a sentence" if len(str(error).split()) >= 4 else "refused without a sentence"
 
 rounded(cheaper=answer(1000, 4.0, 1.0, 0.5), dearer=answer(1000, 1.0, 4.0, 0.5), elastic=answer(200, 0.3, 0.1, 1.5),
         nobody_reacts=answer(1000, 4.0, 1.0, 0), wrong_sign=answer(1000, 4.0, 1.0, -0.5))
 
 # %% [markdown] tags=["hints"]
-# - A query becomes cheaper. Are there more queries or fewer? Does your result say so?
+# - A query becomes cheaper. Are there more queries or fewer? Does your result say so? If cheaper gave fewer, look at the sign
+#   of the exponent, or at which price is divided by which.
 # - Which share of the old price is the new one? Raise that share to the power of minus the elasticity.
 # - `(new_price / price) ** -elasticity` says how many times as many queries there are. What is it multiplied by?
 # - Before you compute: `if elasticity < 0:`, and in the next line `raise ValueError("...")`.
@@ -130,8 +131,8 @@ check("ex09_demand_shown")
 def kept_or_refused(*numbers):
     try:
         return float(demand(*numbers))
-    except ValueError:
-        return "refused"
+    except ValueError as error:
+        return "refused with a sentence" if len(str(error).split()) >= 4 else "refused without a sentence"
 
 rng = random.Random(grading_seed(902))
 answers = []
@@ -178,7 +179,8 @@ rounded(whole_price=[round(float(x), 9) for x in year(wh, prompts, 2, 0.5, 1)],
         backfire=[round(float(x), 9) for x in year(wh, prompts, 33, 1.2, 1)])
 
 # %% [markdown] tags=["hints"]
-# - If a query needs 4 times less, which share is saved: a quarter, or three quarters?
+# - If a query needs 4 times less, which share is saved: a quarter, or three quarters? If your rebound is below 0, cheaper
+#   gave fewer queries: look at the sign of the exponent.
 # - The saving is `1 - 1 / times`. If a share of the price falls by that much, what is left of the whole price?
 # - `1 - share * saving` is left of the price. Raised to minus the elasticity, it says how many times as many queries there
 #   are. The energy after is before, times `1 - saving`, times that.
@@ -210,8 +212,17 @@ rounded(*answers)
 #    within the interval;
 # 2. the factor a year from the first count to the last.
 #
-# The check has published counts. (The months are as one report gives them.) Look at the list when it is right: what would you
-# tell somebody who quotes its largest number? And is the second result the mean of the list?
+# The check has published counts. (The months are as one report gives them.) Look at the list when it is right, and answer two
+# questions before you unfold: what would you tell somebody who quotes its largest number? And is the second result the mean
+# of the list?
+#
+# <details><summary>Two answers</summary>
+#
+# "Your number is the rate of one interval, and the next interval has another: a rate says how fast it went then, not how it
+# goes on. Say which months." And no, it is not the mean. Growth multiplies, so the whole is a product of what the intervals
+# did, and a long interval weighs more than a short one.
+#
+# </details>
 #
 # *If you see* `list index out of range`: three counts have two intervals.
 
@@ -234,7 +245,9 @@ rounded(doubled=[[float(x) for x in yearly([(3, 50.0), (27, 100.0)])[0]], float(
 # %% [markdown] tags=["hints"]
 # - In two years something doubles. By which factor does it grow in one year, if both years are alike: by 1.5? Multiply 1.5
 #   by itself.
-# - Growth multiplies. So the factor of `m` months becomes that of twelve through an exponent, not through a product.
+# - Growth multiplies. So the factor of `m` months becomes that of twelve through an exponent, not through a product. If two
+#   years that double give you 1 or 1.5 in place of 1.414, you multiplied growth: it goes in the exponent. If you get 4, the
+#   exponent is upside down.
 # - `(last / first) ** (12 / months)`, where `months` is the difference of the month numbers.
 # - `zip(counts, counts[1:])` goes through the neighbours. For the second result take `counts[0]` and `counts[-1]`.
 
@@ -259,21 +272,22 @@ rounded(*answers)
 #
 # A company reports that its electricity became `total` times as much in a year (1.27 means: 27 % more). You assume that its
 # answers to prompts had the share `share` of it in the first year, and that the energy of these answers became `own` times
-# as much. The rest is other work. Give two things:
+# as much. `own` may be 0: then nobody asked any more, and the answers needed nothing in the second year. The rest is other
+# work. Give two things:
 #
 # 1. the **growth** of the other work that makes the sum right, as a share (negative where it shrank). If no other work can
 #    make it right, because the answers alone would need more than everything, give `None`. (Other work of nothing at all is
 #    still possible: that is a growth of -1.)
 # 2. the **largest share** that the answers can have had in the first year, with this `own`. It is never above 1.
 #
-# *If you see* `float division by zero`: `share` is below 1 in all checks, so look at what you divide by.
+# *If you see* `float division by zero`: `share` is below 1 in all checks, so look at the case in which `own` is 0.
 
 # %% nbgrader={"grade_id": "ex09_others", "solution": true}
 def others(total, share, own):
     """(growth of all other work as a share, or None; largest share that the answers can have had in the first year)."""
     ### BEGIN SOLUTION
     left = total - share * own
-    return left / (1 - share) - 1 if left >= 0 else None, min(1, total / own)
+    return left / (1 - share) - 1 if left >= 0 else None, min(1, total / own) if own else 1
     ### END SOLUTION
 
 # %% nbgrader={"grade_id": "ex09_others_shown", "grade": true, "points": 1}
@@ -283,14 +297,15 @@ def as_floats(growth, largest):
 grown = 1 + fact("rb_google_dc").value / 100
 rounded(one_percent=as_floats(*others(grown, 0.01, 5.0)), half=as_floats(*others(grown, 0.5, 1.1)),
         nothing_left=as_floats(*others(1.25, 0.25, 5.0)), impossible=as_floats(*others(grown, 0.3, 5.0)),
-        fell=as_floats(*others(grown, 0.4, 1 / 33)))
+        fell=as_floats(*others(grown, 0.4, 1 / 33)), no_answers=as_floats(*others(grown, 0.2, 0.0)))
 
 # %% [markdown] tags=["hints"]
 # - Call the electricity of the first year 1. How much of it were the answers, and how much was the other work?
 # - In the second year the answers need `share * own`, and all together need `total`. What is left for the other work?
 # - What is left is `total - share * own`. In the first year the other work had `1 - share`. Divide, and take away 1. If
 #   less than nothing is left: `None`.
-# - The answers have the largest share when nothing is left: `share * own == total`. And no share is above 1.
+# - The answers have the largest share when nothing is left: `share * own == total`. And no share is above 1. If `own` is 0,
+#   something is left whatever the share was: so even 1 was possible.
 
 # %%
 check("ex09_others_shown")
@@ -301,7 +316,8 @@ answers = []
 for whole, part, times in ((rng.uniform(1.1, 1.6), rng.uniform(0.05, 0.3), rng.uniform(0.1, 0.9)),
                            (rng.uniform(1.1, 1.6), rng.uniform(0.05, 0.2), rng.uniform(2, 5)),
                            (rng.uniform(1.1, 1.6), rng.uniform(0.4, 0.6), rng.uniform(5, 9)),
-                           (1.5, 0.25, 6.0), (rng.uniform(0.7, 0.9), rng.uniform(0.1, 0.4), rng.uniform(1.2, 1.6))):
+                           (1.5, 0.25, 6.0), (rng.uniform(0.7, 0.9), rng.uniform(0.1, 0.4), 0),
+                           (rng.uniform(0.7, 0.9), rng.uniform(0.1, 0.4), rng.uniform(1.2, 1.6))):
     growth, most = others(whole, part, times)
     answers.append([None if growth is None else float(growth), float(most)])
 rounded(*answers)
