@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "course_lib").glob("*.py"))
-PER_MODULE, TOGETHER = 250, 5000
+PER_MODULE, TOGETHER = 250, 5100
 HEAVY = ("codecarbon", "sklearn", "pandas", "matplotlib.pyplot", "ipywidgets", "IPython", "jupytext", "nbclient", "nbformat")
 
 

@@ -1010,7 +1010,8 @@ def draw_label():
         counts={"FLOPs for a query, on average": round(work["yours"]), "parameters": sum(p.numel() for s in mine_steps for p in s.parameters()),
                 "bytes of weights": sum(weight_bytes(s, precision) for s in mine_steps),
                 "labels": MINE["labels"]},
-        boundary="the reader's own work on this computer; no network, no screen, not the base's training")
+        boundary="the reader's own work on this computer; no network, no screen, not the base's training",
+        data=f"office(0), training with seed 0 and {PASSES} passes; 1 thread")
 
 # %%
 label = None
@@ -1023,6 +1024,8 @@ label
 # %% [markdown]
 # Read it like a stranger. Could you compare it with the label of a neighbour? Only where task, batch and boundary are the same.
 # And between two machines without a sensor you compare two tables of watts.
+#
+# It says two things of how sure it is: how far repeats lay apart in this session, and, in words, how far the whole may be off.
 #
 # Keep it next to this notebook: take away the `#`.
 
@@ -1169,7 +1172,15 @@ print(f"Predictions that you made: {len(gaps)}; right, or within half as much ag
 # | **Limits** (last cell) | none | what is outside the boundary | also what would change the choice, and how often it will be asked |
 #
 # One and three points are for what lies between. A negative result gets full points: "no combination met the budget" is a
-# finding.
+# finding. Four things cost points:
+#
+# - A floor that equals your result, to the digit, needs its reason, or *Need* gets two points at most.
+# - Thresholds, rates or a winner that were chosen on the exam: *Choice* gets two at most.
+# - A joule without its label, or "measured" where no sensor was read: *Count and meter* gets one at most.
+# - A sentence that compares modelled joules of two machines costs one point.
+#
+# Where your machine has no source of joules, the label refuses. Then hand in its sentence, and in place of the joules the counts and
+# the CPU seconds with their interval, beside quality, boundary, data, batch, machine and seed. That can earn full points.
 #
 # ## What the figures do not say
 #
