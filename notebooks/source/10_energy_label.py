@@ -497,7 +497,7 @@ def told(service):
     """The levers that are pulled, in words."""
     return ", ".join(WORDS[service[lever]] for lever in LEVERS if service[lever] != START[lever]) or "the start"
 
-
+# %% jupyter={"source_hidden": true}
 def front(column):
     """The services that no other one beats in right answers and in this cost at once, cheapest first."""
     kept, best = [], -1.0
@@ -509,7 +509,7 @@ def front(column):
 
 FRONT = {column: front(column) for column in ("query", "training")}
 
-
+# %% jupyter={"source_hidden": true}
 def levers_figure(**service):
     fig, axes = plots.figure("What does your combination give, and what does it take?", panels=2, shared_y=True, height=4)
     for ax, (column, edge) in zip(axes, FRONT.items()):
@@ -688,7 +688,8 @@ with_experts, plain = ({**START, "size": "small", "layers": layers, "training": 
                        for layers, training in (("experts", "adapter"), ("dense", "full")))
 by_flops = tried[key(with_experts)]["training"] / tried[key(plain)]["training"]
 by_clock = seconds("experts", "adapter") / seconds("dense", "full")
-print(f"experts with an adapter over a plain small reader, training: FLOPs {by_flops:.2f}, CPU seconds {by_clock:.1f} (shipped)")
+print("training of small experts with an adapter, over that of a plain small reader:")
+print(f"FLOPs {by_flops:.2f}, CPU seconds {by_clock:.1f} (shipped)")
 
 # %% [markdown]
 # It did not. What is cheapest by count took longer than the plain one. So let us measure.
@@ -702,7 +703,7 @@ print(f"experts with an adapter over a plain small reader, training: FLOPs {by_f
 bases, readers, pockets, taught = {}, {}, {}, set()  # what is trained already
 some = {n: few(pool, n) for n in LEVERS["labels"]}
 
-
+# %%
 def base_of(service):
     form = service["size"], service["layers"]
     if form not in bases:
@@ -932,7 +933,7 @@ def edge(cost):
     return [name for name in sorted(cost, key=cost.get)
             if all(right_here[name][0] > right_here[other][0] or cost[name] <= cost[other] for other in cost if other != name)]
 
-
+# %% jupyter={"source_hidden": true}
 def pareto_figure():
     fig, axes = plots.figure("What does quality cost, by count and by meter?", panels=2, shared_y=True, height=4.6, width=7.6)
     costs = work, {name: three[0] for name, three in PER.items()}
@@ -957,7 +958,7 @@ def pareto_figure():
     axes[1].legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return fig
 
-
+# %% jupyter={"source_hidden": true}
 def pareto_words():
     said = "; ".join(f"{name} {right_here[name][0]:.1f} %, {work[name]:,.0f} FLOPs, {PER[name][0]:.3g}" for name in running_now)
     counted, read = (max(cost) / min(cost) for cost in (list(work.values()), [three[0] for three in PER.values()]))
@@ -1058,7 +1059,7 @@ print(textwrap.fill(refused(query=None), 96))
 
 # %% tags=["nbval-check-output"]
 reach = [name for name, s in alone.items() if mean(s) >= FLOOR and 100 * tried[key(s)]["query"] / start["query"] <= BUDGET]
-print(f"in our office, levers that alone meet floor and budget, by count: {len(reach)} of {len(alone)} ({', '.join(reach) or 'none'})")
+print(f"levers that alone meet floor and budget here, by count: {len(reach)} of {len(alone)}; {', '.join(reach) or 'none'}")
 world = None  # the same for the world: how many single levers would be enough? A number, if somebody knew it
 verdict("B34", "not checkable" if world is None else "contested" if world else "supported",
         "it speaks of the future, and nobody knows the world's floor and budget")
