@@ -85,7 +85,7 @@ def export_onnx(model: nn.Module, example: Tensor, file: str | os.PathLike) -> P
     model(example)  # a mistake in the model itself shows as what it is
     try:
         free = ({axis: torch.export.Dim.AUTO for axis in range(example.ndim)},)
-        program = torch.onnx.export(model, (example,), dynamo=True, dynamic_shapes=free, verbose=False)
+        program = torch.onnx.export(model, (example,), dynamo=True, dynamic_shapes=free, optimize=True, verbose=False)
     except Exception as why:  # noqa: BLE001 - the exporter's own kinds differ between versions of PyTorch
         raise ValueError(_unsupported(model, why)) from None
     program.save(file, external_data=False)
