@@ -9,7 +9,7 @@ import sys
 from importlib import metadata
 
 __version__ = "0.1.0"
-MIN_PYTHON, MIN_TORCH = (3, 11), (2, 4)
+MIN_PYTHON, MIN_TORCH = (3, 11), (2, 6)
 
 if sys.version_info < MIN_PYTHON:  # said here too, for whoever copies the folder instead of installing it
     raise ImportError(

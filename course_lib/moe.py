@@ -49,7 +49,7 @@ class TopKRouter(nn.Module):
         self.normalize = top_k > 1 if normalize is None else normalize
         self.gate = nn.Linear(d_model, n_experts, bias=False)
         self.register_buffer("bias", torch.zeros(n_experts))
-        self._register_load_state_dict_pre_hook(same_shapes, with_module=True)  # torch 2.4 has only this name
+        self._register_load_state_dict_pre_hook(same_shapes, with_module=True)  # the name that older torch also has
 
     def forward(self, x: Tensor) -> Routing:
         """Routing of `x`, float [N, d]."""

@@ -58,3 +58,9 @@ def test_every_row_of_the_table_says_when_it_was_run_or_that_it_was_not():
     for what, when, result in table:
         assert what and result
         assert re.fullmatch(r"20\d\d-\d\d-\d\d|not run|by the workflow", when), when
+
+
+def test_the_oldest_torch_of_the_table_is_that_of_the_stated_range():
+    stated = re.search(r'"torch>=([\d.]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))[1]
+    oldest, = [what for what, _, _ in rows()[1] if "the oldest of the range" in what]
+    assert f"torch {stated}." in oldest

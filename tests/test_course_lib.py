@@ -75,7 +75,7 @@ def test_an_old_torch_is_told_in_one_sentence(version):
     done = with_torch(version)
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("ImportError: ") and "2.4 or newer" in last and f"this is PyTorch {version}:" in last
+    assert last.startswith("ImportError: ") and "2.6 or newer" in last and f"this is PyTorch {version}:" in last
     assert "pip install --upgrade torch" in last and "README" in last
 
 

@@ -533,7 +533,7 @@ def test_the_fast_runner_where_it_can_be_had():
 
 
 def test_nothing_newer_than_the_oldest_torch_is_called():
-    """The names that torch 2.4 lacks, of those that the layer could use: one is asked for first, one has a twin."""
+    """The names that older torch lacks, of those that the layer could use: one is asked for first, one has a twin."""
     import inspect
 
     import course_lib.models
