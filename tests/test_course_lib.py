@@ -79,7 +79,7 @@ def test_an_old_torch_is_told_in_one_sentence(version):
     assert "pip install --upgrade torch" in last and "README" in last
 
 
-@pytest.mark.parametrize("version", ["2.4.0", "2.13.0+cu130", "3.0", "2.10.0a0", None, ""])
+@pytest.mark.parametrize("version", ["2.6.0", "2.13.0+cu130", "3.0", "2.10.0a0", None, ""])
 def test_a_good_torch_or_an_unknown_one_is_not_imported_to_see_it(version):
     done = with_torch(version)
     assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
