@@ -21,7 +21,7 @@ FIRST := notebooks/00_start_here.ipynb
 LESSON ?=
 export REPO EXERCISES SUBMISSIONS GRADES LESSON
 
-.PHONY: help lab test check notebooks slides grade bench links clean author deck venv torch install-lab install-test install-bench
+.PHONY: help lab test check notebooks slides grade bench links clean author deck whole venv torch install-lab install-test install-bench
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -52,10 +52,14 @@ test: install-test
 	@echo 'test: running everything that CI runs'
 	@$(PY) -m pytest $(PYTEST_ARGS)
 
-check: install-test
+check: whole install-test
 	@echo 'check: style, then the quick tests'
 	@$(PY) -m ruff check .
 	@$(PY) -m pytest tests -m 'not slow' $(PYTEST_ARGS)
+
+whole:
+	@test -d tests -a -d benchmarks || { echo "make check and make bench belong to the author's copy of the course;" \
+	  '`make test` runs every lesson here.'; exit 1; }
 
 # Sources, and the commands that work on them, are not in the copy that a class gets.
 author:
@@ -77,7 +81,7 @@ grade: author install-lab
 	@test -n "$$SUBMISSIONS" || { echo 'grade: say what was handed in, for example `make grade SUBMISSIONS=class.zip`.'; exit 1; }
 	@$(PY) -m course_lib.cli grade "$$EXERCISES" "$$SUBMISSIONS" -o "$$GRADES" $(GRADE_ARGS)
 
-bench: install-bench
+bench: whole install-bench
 	@ls benchmarks/*.py >/dev/null 2>&1 || { echo 'benchmarks/ holds no benchmark yet: nothing was run.'; exit 1; }
 	@for file in benchmarks/*.py; do echo "bench: $$file"; $(PY) "$$file" || exit 1; done
 

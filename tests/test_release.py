@@ -297,7 +297,7 @@ def test_a_learners_course_tells_nothing_of_sources(handed_out):
             assert word not in text, f"{path.relative_to(handed_out)} says {word}"
 
 
-@pytest.mark.parametrize("target", ["notebooks", "links", "grade", "slides"])
+@pytest.mark.parametrize("target", ["check", "bench", "notebooks", "links", "grade", "slides"])
 def test_in_a_learners_course_make_says_what_belongs_to_the_author(handed_out, target):
     done = subprocess.run(["make", "--no-print-directory", target, "REPO=a/b"], cwd=handed_out, capture_output=True, text=True,
                           check=False)

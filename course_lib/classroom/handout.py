@@ -68,7 +68,7 @@ def _fill(root, folder):
         page.write_text(for_learners(page.read_text(encoding="utf-8"), name), encoding="utf-8", newline="\n")
     makefile = folder / "Makefile"
     if makefile.exists():  # the help leaves out what belongs to the author's copy
-        kept = re.sub(r"^\t@echo '(?:make (?:notebooks|slides|grade|links) |EXERCISES=path ).*\n", "",
+        kept = re.sub(r"^\t@echo '(?:make (?:check|notebooks|slides|grade|bench|links) |EXERCISES=path ).*\n", "",
                       makefile.read_text(encoding="utf-8"), flags=re.MULTILINE)
         makefile.write_text(kept, encoding="utf-8", newline="\n")
     project = folder / "pyproject.toml"

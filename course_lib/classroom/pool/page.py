@@ -102,8 +102,8 @@ def _machines(found):
     yield "h2", "Do machines differ more than one machine differs from itself?"
     yield "p", ("A piece of work is the same code in the same lesson. The factor across machines says how many times as "
                 "much the upper quartile takes as the lower one. The factor within one machine says the same of its own "
-                "windows. Where the two are alike, the class has found noise; where the first is larger, it has found "
-                "machines.")
+                "windows, in one session. Where the two are alike, the class has found noise; where the first is larger, it "
+                "has found machines, or hours: other programs, other threads, another session.")
     if both := [g for g in found if g.label == CPU_TIME and g.across and g.within]:
         yield "figure", *figures.across_within(both)
 
