@@ -943,16 +943,16 @@ def test_an_answer_is_found_by_its_grade_id_then_by_its_cell_id():
 
 
 def test_the_last_of_several_answers_counts_and_the_others_run_before_it():
-    made = nb(ex01_flops="first half")
+    made = nb(ex01_flops="first = 1")
     at = made["cells"].index(cell(made, "ex01_flops"))
     made["cells"][at + 1 : at + 1] = [
-        cell(made, "ex01_flops") | {"id": "n1", "source": "second half"},
-        cell(made, "ex01_flops") | {"id": "n2", "source": "second half"},
+        cell(made, "ex01_flops") | {"id": "n1", "source": "second = 2"},
+        cell(made, "ex01_flops") | {"id": "n2", "source": "second = 2"},
     ]
     answers, extras, notes = reduced(made)
-    assert answers["ex01_flops"] == "second half"
+    assert answers["ex01_flops"] == "second = 2"
     assert notes == ["answer cell 'ex01_flops' appears 3 times, the last one is graded"]
-    assert extras == ((made["cells"][at - 1]["id"], "first half"),)
+    assert extras == ((made["cells"][at - 1]["id"], "first = 1"),)
 
 
 SOLVED = {
@@ -972,6 +972,18 @@ def run_order(made, exercise=ONE):
     answers, extras, notes = found = known(exercise).reduce(read_notebook(raw(made))[0])
     submission = intake.Submission("a", exercise.name, "f", answers=answers, extras=extras, notes=tuple(notes))
     return [c["source"] for c in engine.merge(exercise, submission)], found
+
+
+@pytest.mark.parametrize("text, why", [
+    ("def sampled_joules(watts, dt)\n    return 1", "expected ':' (line 1)"),
+    ("def sampled_joules(watts, dt):\nreturn 1", "expected an indented block after function definition on line 1 (line 2)"),
+    ("%time x = 1\ndef f(:", ""), ("x = !ls", ""), ("sum?", ""), ("(" * 5000, None), ("'\\d'\nawait x", ""), ("x = 5 % 3", ""),
+])
+def test_an_answer_that_python_cannot_read_is_told_so_beside_its_check(text, why):
+    _, (answers, _, notes) = run_order(nb(ex01_sampled=text))
+    assert answers["ex01_sampled"] == text
+    if why is not None:
+        assert notes == ([f"answer cell 'ex01_sampled' is no Python that can be read: {why}"] if why else [])
 
 
 def test_an_answer_pasted_into_a_new_cell_is_the_answer():

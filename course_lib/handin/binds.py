@@ -1,4 +1,4 @@
-"""Which names a cell makes: an answer that lost its place is known by them."""
+"""What a cell's text says without being run: the names it makes, by which an answer that lost its place is known, and slips."""
 
 import ast
 import re
@@ -6,6 +6,7 @@ import warnings
 
 MAX_BYTES = 200_000  # nobody types more into one cell
 _MAGIC = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)
+_IPYTHON = re.compile(r"(?:^|=)[ \t]*[%!]|\?[ \t]*$", re.MULTILINE)  # magics, the shell, help
 _RUNS_ITS_CELL = re.compile(r"\s*%%(?:time|capture|prun)\b.*")  # of other %% magics the cell is no Python here
 
 
@@ -26,6 +27,20 @@ def binds(text):
         except (SyntaxError, ValueError, RecursionError, MemoryError):  # nested deeply; NUL characters
             continue
     return frozenset()
+
+
+def unreadable(text):
+    """Why Python cannot read a cell's text: "expected ':' (line 1)"; "" where it can, and where IPython's own signs stand in it."""
+    if len(text) > MAX_BYTES or _IPYTHON.search(text):
+        return ""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            ast.parse(text)
+    except SyntaxError as error:
+        return f"{error.msg} (line {error.lineno})"
+    except (ValueError, RecursionError, MemoryError):
+        pass
+    return ""
 
 
 def _names(tree):

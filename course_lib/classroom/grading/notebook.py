@@ -10,6 +10,7 @@ import json
 import re
 from typing import NamedTuple
 
+from ...handin.binds import unreadable
 from . import pasted
 from .names import clean
 
@@ -207,6 +208,8 @@ class Known:
                 own |= {index: cells[index].text for index in code[:-1] if cells[index].text != last}
                 if len(code) > 1:
                     notes.append(f"answer cell '{name}' appears {len(code)} times, the last one is graded")
+                if why := unreadable(answers[name]):
+                    notes.append(f"answer cell '{name}' is no Python that can be read: {why}")
             elif name in found:
                 answers[name] = found[name]
                 notes.append(f"answer cell '{name}' is missing: your cell that defines "
