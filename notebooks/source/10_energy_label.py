@@ -1158,11 +1158,18 @@ print(f"Predictions that you made: {len(gaps)}; right, or within half as much ag
 #
 # ## The project
 #
-# **Build something small that earns its label.** Take a task of your own that runs in a minute, or this office with another
-# scanner: copy this notebook, put another of the shifts of lesson 05 in place of `"backlit"` in `scans`, and keep the tools, the
-# cell of `build` and part five. (The table, `tried` and the explorer belong to this scanner: leave them out.) Hand in the notebook
-# and the label (`.svg` or `.png`). Give it five headings, as in this table. Five things are read, four points each; it takes five
-# minutes to grade, so say each thing where it is looked for.
+# **Build something small that earns its label.** Take a task of your own that runs in a minute. Or take this office with another
+# scanner:
+#
+# 1. Copy this notebook. In `scans` put another of the shifts of lesson 05 in place of `"backlit"`, for example `"faded"`, and run
+#    all of it: every cell still works.
+# 2. The table speaks of the old scanner. So do not take its numbers over; choose by `office(1)` to `office(4)`, with the functions
+#    of part one, and write your choice: `MINE = START | {"size": "small"}`. Open `office(0)` once, at the end.
+# 3. Say your own `TASK`, and what `data` and seed were.
+# 4. Write your answer in five cells, with the words on the left as headings, at the top of the notebook.
+#
+# Hand in the notebook and the label (`.svg` or `.png`). Five things are read, four points each. It takes five minutes to grade, so
+# say each thing under its heading.
 #
 # | | no points | two points | four points |
 # |---|---|---|---|
