@@ -189,5 +189,7 @@ def test_save_and_load_move_it_between_machines(book, tmp_path, capsys):
     assert ledger.load(copy) == 1
     assert ledger.load(copy) == 0  # nothing is doubled
     assert [e["i"] for e in ledger.read()] == [1, 2]
+    capsys.readouterr()
+    assert ledger.load(ledger.path()) == 0 and capsys.readouterr().out == "This is your ledger already: 2 lines.\n"
     with pytest.raises(ValueError, match="upload it first"):
         ledger.load(tmp_path / "nowhere.jsonl")

@@ -285,7 +285,7 @@ print(f"operations in the first reading: {work:,} FLOPs")
 # %% [markdown]
 # ## Your ledger
 #
-# Predictions, readings and verdicts are kept in a small file, your *ledger*. It holds no name, neither yours nor the machine's.
+# Predictions, readings and verdicts are kept in your *ledger*, the file `ledger.jsonl`. It holds no name, neither yours nor the machine's.
 # The last lesson will look back at it. On Colab, save it before you close: the next notebook is another machine.
 
 # %%
