@@ -21,14 +21,14 @@ FIRST := notebooks/00_start_here.ipynb
 LESSON ?=
 export REPO EXERCISES SUBMISSIONS GRADES LESSON
 
-.PHONY: help lab test check notebooks slides grade bench links clean author deck whole venv torch install-lab install-test install-bench
+.PHONY: help lab test check notebooks slides grade bench links clean author whole venv torch install-lab install-test install-bench
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make lab                     make .venv if needed, install, open JupyterLab on the first lesson'
 	@echo 'make test                    the same, and run every test that CI runs'
-	@echo 'make check                   style and the quick tests only, for daily work (under two minutes)'
+	@echo 'make check                   style and the quick tests only, for daily work (about five minutes)'
 	@echo 'make notebooks               rebuild the lessons whose source changed: notebooks/source/*.py to .ipynb'
 	@echo 'make slides LESSON=07        slides of a lesson, one page that needs no network: build/slides/07_....html'
 	@echo 'make grade SUBMISSIONS=path  grade what a class handed in: a folder, or a zip from Moodle or Canvas'
@@ -63,17 +63,14 @@ whole:
 
 # Sources, and the commands that work on them, are not in the copy that a class gets.
 author:
-	@test -d course_lib/classroom || { echo "make notebooks, make grade and make links belong to the author's copy of the course;" \
+	@test -d course_lib/classroom || { echo "make notebooks, make slides, make grade and make links belong to the author's copy;" \
 	  'this copy has no sources.'; exit 1; }
 
 notebooks: author install-lab
 	@echo 'notebooks: building the lessons whose source changed'
 	@$(PY) -m course_lib.cli build
 
-deck:
-	@test -d course_lib/classroom || { echo "make slides belongs to the author's copy of the course."; exit 1; }
-
-slides: deck install-lab
+slides: author install-lab
 	@test -n "$$LESSON" || { echo 'slides: say of which lesson, for example `make slides LESSON=07`.'; exit 1; }
 	@$(PY) -m course_lib.classroom.slides "$$LESSON"
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = sample_course.ROOT
 LESSON = ROOT / "notebooks" / "10_energy_label.ipynb"
 CHOICE = {"EVERY", "SERVED", "READERS", "BASES", "table", "outcome", "key", "tried", "start", "mean", "alone", "choose", "told", "SAVERS", "pulled",
-          "left", "WORDS", "FLOOR", "BUDGET", "by_others", "winner", "totals", "QUERIES", "BASE_FLOPS"}
+          "left", "WORDS", "FLOOR", "BUDGET", "by_others", "cheapest", "winner", "totals", "QUERIES", "BASE_FLOPS"}
 
 
 @pytest.fixture

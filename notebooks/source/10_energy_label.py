@@ -552,6 +552,12 @@ picker
 # percent of the start, it takes the cheaper training.
 
 # %%
+def cheapest(good):
+    """The one of these services with the fewest FLOPs for a query; of those that are as good as equal, with the cheapest training."""
+    return min(good, default=None,
+               key=lambda s: (round(1000 * tried[key(s)]["query"] / start["query"]), tried[key(s)]["training"]))
+
+
 def choose(floor, budget):
     """The service that meets the floor with the fewest FLOPs for a query. Raises ValueError for a number out of range, and where
     no service meets both: it says which lever comes nearest."""
@@ -563,13 +569,13 @@ def choose(floor, budget):
         best = max(EVERY, key=mean)
         raise ValueError(f"no combination reads {floor:g} %: the best of them, {told(best)}, reads {mean(best):.1f} %, so lower the "
                          "floor or find more labels")
-    cheapest = min(good, key=lambda s: (round(1000 * tried[key(s)]["query"] / start["query"]), tried[key(s)]["training"]))
-    if (share := 100 * tried[key(cheapest)]["query"] / start["query"]) > budget:
+    pick = cheapest(good)
+    if (share := 100 * tried[key(pick)]["query"] / start["query"]) > budget:
         near = min((s for s in (START, *alone.values()) if mean(s) >= floor), key=lambda s: tried[key(s)]["query"], default=START)
         raise ValueError(f"no combination that reads {floor:g} % has a query for {budget:g} % of the start: the lever that comes "
                          f"nearest is {told(near)}, alone {100 * tried[key(near)]['query'] / start['query']:.1f} %, and "
                          f"{share:.1f} % is the least together")
-    return cheapest
+    return pick
 
 # %% tags=["nbval-check-output"]
 first_choice = START
@@ -593,8 +599,7 @@ for floor, budget in dict.fromkeys(((FLOOR, BUDGET), (91, 20), (85, 0.5), (99, 5
 # %% tags=["nbval-check-output"]
 def by_others(held_out):
     """The service that is chosen when one seed is held out, as `choose` does it; None where nothing reaches the floor."""
-    good = [s for s in EVERY if np.mean(np.delete(tried[key(s)]["right"], held_out)) >= FLOOR]
-    return min(good, default=None, key=lambda s: (round(1000 * tried[key(s)]["query"] / start["query"]), tried[key(s)]["training"]))
+    return cheapest([s for s in EVERY if np.mean(np.delete(tried[key(s)]["right"], held_out)) >= FLOOR])
 
 
 held_out = [(s, tried[key(s)]["right"][i]) for i in range(5) if (s := by_others(i))]
