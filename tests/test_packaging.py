@@ -225,10 +225,11 @@ def test_links_and_lab_say_what_is_missing(course_copy):
 
 def test_what_belongs_to_the_author_says_so_in_a_learners_copy(course_copy):
     (course_copy.folder / "course_lib/classroom").rmdir()
-    for words in (["notebooks"], ["links", "REPO=a/b"], ["grade", "SUBMISSIONS=class.zip"]):
+    for words in (["notebooks"], ["links", "REPO=a/b"], ["grade", "SUBMISSIONS=class.zip"],
+                  ["slides", "LESSON=07"]):
         made = course_copy(*words)
         assert made.returncode != 0 and made.calls == []
-        assert made.stdout == ("make notebooks, make grade and make links belong to the author's copy of the course; "
+        assert made.stdout == ("make notebooks, make slides, make grade and make links belong to the author's copy; "
                                "this copy has no sources.\n")
     assert course_copy("lab").returncode == 0
 
