@@ -4,6 +4,9 @@
 (wall clock). All layers of a cell take turns in one process, there and back, and a ratio is the median of ratios
 within a round. The table goes to results/moe-DATE.md and README.md, the picture to results/moe-DATE.png.
 `--quick` runs a tiny grid, `--no-record` only prints. data/layers.py says how routing is fixed for everyone.
+
+`--device cuda` times other cells on an NVIDIA GPU by the clock, each window between two waits for the chip; they go to
+results/moe-gpu-DATE.md and to a section of their own in README.md. A cell that the chip refuses is listed with its reason.
 """
 
 import argparse
@@ -38,6 +41,7 @@ PACKAGES = ("torch", "transformers", "mixture-of-experts", "st-moe-pytorch")
 F, FB = "forward", "forward+backward"
 CORE = ("dense", "ours", "floor")
 SIDES = (*CORE, "dense, gated", "ours, gated", *PEERS)
+MORE = ("ours, loop", "dense, same total")  # in the tables of a GPU
 OTHER_FORMS = ("mixture-of-experts, one group", "mixture-of-experts, stock", "st-moe, one group", "st-moe, stock")
 MUST = {4: 1.12, 8: 1.15, 16: 1.25, 32: 1.38}  # forward+backward over dense at d 256, T 1024, k 2, by E
 TIE = 1.03  # ours over a peer: the interval must reach down to here
@@ -67,6 +71,8 @@ class Race:
     threads: int
     seconds: dict = field(default_factory=dict)
     others: float = 0.0
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
 
     def over(self, a, b, scale=1.0):
         """Ratio a / b: median over the rounds, and a 95 % interval; None when one of them did not run."""
@@ -93,12 +99,20 @@ def run_race(race, sides, effort):
     Goes on until every ratio to the first side is known within `effort.width`, or rounds or seconds run out. A side
     that takes more than 1.5 times what the slowest of ours does may leave earlier: no further round changes its rank.
     """
-    clock = time.process_time if race.threads == 1 else time.perf_counter
+    clock = time.process_time if race.threads == 1 and race.device == "cpu" else time.perf_counter
     torch.set_num_threads(race.threads)
     race.seconds, calls, first = {name: [] for name in sides}, {}, next(iter(sides))
 
     def window(name):
         run, clean = sides[name]
+        if race.device != "cpu":  # the calls queue up on the chip, as in training; waiting after each would time the wait
+            torch.accelerator.synchronize()
+            begun = clock()
+            for _ in range(calls[name]):
+                run()
+                clean()
+            torch.accelerator.synchronize()
+            return (clock() - begun) / calls[name]
         spent = 0.0
         for _ in range(calls[name]):
             begun = clock()
@@ -171,10 +185,10 @@ class Bench:
         self.h = 2 * self.d if quick else 4 * self.d
         self.large = 256 if quick else 1024  # tokens
 
-    def add(self, part, cell, mode, sides, threads=1):
+    def add(self, part, cell, mode, sides, threads=1, **where):
         goal = part == "grid" and mode == FB and cell.d == 256 and cell.k == 2 and cell.E in MUST and cell.T >= 1024
         effort = self.patient if goal or part == "few and many" else self.effort
-        race = run_race(Race(part, cell, mode, threads), sides, effort)
+        race = run_race(Race(part, cell, mode, threads, **where), sides, effort)
         self.races.append(race)
         first = next(iter(sides))
         found = ", ".join(f"{name} {race.over(name, first)[0]:.2f}" for name in list(sides)[1:])
@@ -204,6 +218,28 @@ class Bench:
                 names = (*CORE, "dense, gated", "ours, gated", "Hugging Face, eager", "Hugging Face, grouped")
                 self.add("two threads", cell, mode, sides_of(names, cell, mode), threads=1 if self.quick else 2)
         torch.set_num_threads(1)
+
+    def on_gpu(self, device="cuda"):
+        """Other cells, for a chip that the sizes above leave idle: those in float32, and larger ones in bfloat16."""
+        many = (4, 8) if self.quick else (8, 64)
+        cells = [(torch.float32, Cell(self.d, self.h, self.large, 2, E)) for E in many]
+        d, h = (32, 64) if self.quick else (2048, 1024)
+        cells += [(torch.bfloat16, Cell(d, h, T, 2, E)) for T in (16, 1024, 16384) for E in many]
+        for dtype, cell in cells:
+            made = {}
+            for name in (*CORE, "dense, same total", "ours, loop", "dense, gated", "ours, gated", *PEERS):
+                try:
+                    if side := layers.make(name, cell, device, dtype):
+                        side.run(True)
+                        side.clean()
+                        made[name] = side
+                except (RuntimeError, TypeError) as error:  # a format or a size that this layer does not take there
+                    said = str(error).strip().splitlines()[0][:110]
+                    self.notes.setdefault("refused", {}).setdefault((name, str(dtype), said), []).append(cell)
+            for mode in (F, FB):
+                sides = {name: (lambda s=s, m=mode: s.run(m == FB), s.clean) for name, s in made.items()}
+                self.add(str(dtype).removeprefix("torch."), cell, mode, sides, device=device, dtype=dtype)
+            del made, side, sides  # the next cell needs the chip's memory
 
     def curves(self):
         """Cost against tokens per expert with E fixed, and against E with tokens per expert fixed."""
@@ -360,7 +396,7 @@ def goals(bench):
 def grid_table(bench, part="grid", mode=FB, **wanted):
     """Ratios of one part: a row for each cell, a column for each side."""
     races = bench.find(part, mode, **wanted)
-    names = [name for name in SIDES if any(name in r.seconds for r in races) and not name.startswith("dense")]
+    names = [name for name in (*SIDES, *MORE) if any(name in r.seconds for r in races) and name not in ("dense", "dense, gated")]
     rows = []
     for r in sorted(races, key=lambda r: r.cell):
         found = [r.over(name, twin(name)) for name in names]
@@ -443,12 +479,7 @@ def picture(bench):
 def report(bench, load, kept, began):
     """(goals as a Table, README's Markdown, the longer record's Markdown); the picture's line is put in by main."""
     table, here = goals(bench), machine()
-    versions = []
-    for name in PACKAGES:
-        try:
-            versions.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            versions.append(f"{name} not installed")
+    versions = [f"{name} {metadata.version(name)}" if installed(name) else f"{name} not installed" for name in PACKAGES]
     busy = statistics.mean(r.others for r in bench.races)
     two = max((r.others for r in bench.races if r.threads == 2), default=0)
     plain = bench.notes.get("allocator")
@@ -486,6 +517,32 @@ def report(bench, load, kept, began):
     return table, short, "\n\n".join([short, *(f"{title}\n\n{t._repr_markdown_()}" for title, t in rest)])
 
 
+def gpu_report(bench):
+    """The Markdown of a run on a GPU: what it was taken on, then forward+backward and forward for each number format."""
+    here = machine()
+    versions = [f"{name} {metadata.version(name)}" for name in PACKAGES if installed(name)]
+    rounds = [max(map(len, r.seconds.values())) for r in bench.races]
+    about = (
+        f"Taken on {datetime.date.today()}: {here['gpu'] or 'no GPU'}, {here['cpu']}, {here['cores']:g} cores, {here['os']}, "
+        f"Python {here['python']}, {', '.join(versions)}. {len(bench.races)} races, {min(rounds)} to {max(rounds)} rounds each, "
+        "by the clock; medians of paired ratios over the dense twin of equal active FLOPs with half of their 95 % interval.")
+    parts = [about]
+    for part in dict.fromkeys(r.part for r in bench.races):
+        for mode in (FB, F):
+            parts += [f"{part}, {mode}:", grid_table(bench, part, mode)._repr_markdown_()]
+    for (name, dtype, said), cells in bench.notes.get("refused", {}).items():
+        parts.append(f"Not run: {name} in {dtype} ({len(cells)} times), because \"{said}\".")
+    return "\n\n".join(parts)
+
+
+def installed(name):
+    """Whether a package is there."""
+    try:
+        return bool(metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return False
+
+
 def peak():
     """The process's peak memory, in words, where the system says."""
     try:
@@ -505,18 +562,36 @@ def record(folder, drawn, words, short, long):
                     f"Every cell: [results/{name}.md](results/{name}.md).")
 
 
+def record_gpu(folder, found):
+    """Write the report of a GPU to results/ and into README.md."""
+    name = f"moe-gpu-{datetime.date.today().isoformat()}"
+    (folder / "results" / f"{name}.md").write_text(f"# Sparse experts on a GPU, {name[8:]}\n\n{found}\n", encoding="utf-8")
+    replace_between(folder / "README.md", "moe-gpu", found)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tiny grid, to see that everything runs; not recorded")
     parser.add_argument("--no-record", action="store_true", help="write no file, only print")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: the cells for an NVIDIA GPU")
     parser.add_argument("--allocator-row", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     seed_everything(0, threads=1)
     if options.allocator_row:
         print(json.dumps(allocator_row()))
         return
-    kept, load, began = set_allocator(), [os.getloadavg()[0]], time.perf_counter()
     bench = Bench(options.quick)
+    if options.device == "cuda":
+        if not torch.cuda.is_available():
+            sys.exit("moe.py: this PyTorch sees no NVIDIA GPU; leave --device out, or install its default build "
+                     "(make bench TORCH=default)")
+        bench.effort = bench.patient = Effort(3, 9, 1.2, 0.03, 0.02)
+        bench.on_gpu()
+        print(found := gpu_report(bench))
+        if not (options.no_record or options.quick):
+            record_gpu(ROOT / "benchmarks", found)
+        return
+    kept, load, began = set_allocator(), [os.getloadavg()[0]], time.perf_counter()
     bench.run()
     if not options.quick:
         for T, E in ((1024, 4), (1024, 8), (1024, 16), (1024, 32), (4096, 32)):

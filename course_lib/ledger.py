@@ -117,13 +117,19 @@ def _last_byte(file) -> bytes:
 
 
 class Entries(list):
-    """The ledger's lines in order; `.skipped` counts the lines that are not ledger lines (they stay in the file)."""
+    """The lines in order; `skipped` counts those that cannot be read, `newer` those of a newer version. Both stay in the file."""
 
-    skipped = 0
+    skipped = newer = 0
+
+    def unread(self) -> str:
+        """What to add to a sentence about these lines, or ""."""
+        said = [f"{n} line{'s' * (n > 1)} {what}" for n, what in (
+            (self.skipped, "that cannot be read"), (self.newer, "of a newer version of the course (update yours)")) if n]
+        return f" The file also holds {' and '.join(said)}: left in it as they were." if said else ""
 
 
 def read(source: str | Path | None = None) -> Entries:
-    """All readable lines of the ledger, or of `source`, as dicts. A line that is not JSON is skipped and counted."""
+    """All readable lines of the ledger, or of `source`, as dicts. Other lines are skipped and counted."""
     entries, file = Entries(), Path(source) if source is not None else path()
     if not file.is_file():  # nothing yet, or COURSE_LEDGER names a folder: `append` says so
         return entries
@@ -131,9 +137,12 @@ def read(source: str | Path | None = None) -> Entries:
         for line in lines:
             try:
                 entry = json.loads(line)
-                if entry["schema"] > SCHEMA or entry["kind"] not in KINDS:
-                    raise KeyError
-                entries.append(entry)
+                if entry["schema"] > SCHEMA:
+                    entries.newer += 1
+                elif entry["kind"] in KINDS:
+                    entries.append(entry)
+                else:
+                    entries.skipped += 1
             except (ValueError, KeyError, TypeError, RecursionError):
                 entries.skipped += bool(line.strip())
     return entries
@@ -151,8 +160,8 @@ def summary():
     entries = read()
     counts = Counter(e["kind"] for e in entries)
     rows = [(kind, counts[kind]) for kind in KINDS if counts[kind]]
-    if entries.skipped:
-        rows.append(("lines that are not ledger lines (kept in the file)", entries.skipped))
+    kept = ("that are not ledger lines", entries.skipped), ("of a newer version of the course", entries.newer)
+    rows += [(f"lines {what} (kept in the file)", n) for what, n in kept if n]
     return Table(["kind", "lines"], rows or [("nothing yet", 0)], caption="Your ledger")
 
 
@@ -161,7 +170,7 @@ def save(target: str | Path | None = None) -> None:
     data = path().read_bytes() if path().is_file() else b""
     if target is not None:
         Path(target).write_bytes(data)
-        print(f"Saved {len(read())} lines.")
+        print(f"Saved {len(entries := read())} lines.{entries.unread()}")
         return
     try:
         from google.colab import files  # only on Colab
@@ -184,14 +193,14 @@ def load(source: str | Path) -> int:
     """
     if not Path(source).is_file():
         raise ValueError(f"There is no file {Path(source).name!r} here: upload it first, then load it by its name.")
-    before = read()
+    before, other = read(), read(source)
     if path().is_file() and Path(source).samefile(path()):
-        print(f"This is your ledger already: {len(before)} lines.")
+        print(f"This is your ledger already: {len(before)} lines.{before.unread()}")
         return 0
     known = {json.dumps(e, sort_keys=True) for e in before}
-    new = [e for e in read(source) if json.dumps(e, sort_keys=True) not in known]
+    new = [e for e in other if json.dumps(e, sort_keys=True) not in known]
     for entry in new:
         append(entry["kind"], **{k: v for k, v in entry.items() if k not in ("schema", "kind")})
     came = len(read()) - len(before)  # not len(new): a disk may have refused them
-    print(f"Loaded {came} new lines.")
+    print(f"Loaded {came} new lines.{other.unread()}")
     return came

@@ -29,7 +29,7 @@ _FISCHER = "Fischer (2025, arXiv:2509.22092)"
 _WORDS = {
     Provenance.MEASURED: (
         "An energy counter of the hardware was read before and after the window.",
-        f"Energy of the component alone, typically 20-40 % below a plug meter ({_FISCHER}, its raw data)."),
+        f"Energy of the component alone, in one study 20 to 37 % below a plug meter ({_FISCHER}, its raw data)."),
     Provenance.SAMPLED: (
         "Power was read now and then, and added up over the window.",
         "Between samples nothing is seen: 75 % of the time on an A100 (Yang et al. 2023, arXiv:2312.02741)."),

@@ -116,17 +116,21 @@ def expected_text(cell):
 
 def _check_cell(grade_id):
     checks = {name: cell for name, (_, cell) in pristine().items() if cell["metadata"]["nbgrader"]["grade"]}
-    if grade_id not in checks:
+    if grade_id is None:
+        here = Path(os.environ.get("JPY_SESSION_NAME", "")).name  # JupyterLab names the notebook here, others do not
+        own = ", ".join(name for name in checks if here.startswith(Path(pristine()[name][0]).stem))
+        raise ValueError("say which check, in quotation marks" + (f"; this notebook has {own}" if own else ', as in check("...")'))
+    if not isinstance(grade_id, str) or grade_id not in checks:
         near = " or ".join(difflib.get_close_matches(str(grade_id), checks, n=3) or sorted(checks)[:3])
         raise ValueError(f"there is no check named {grade_id!r}; did you mean {near or '(none released)'}?")
     return checks[grade_id]
 
 
-def check(grade_id):
+def check(grade_id=None):
     """Run the original check cell on your answer and say in words how it went (nothing while grading).
 
     Whatever is not right yet comes with the expected value and the way to a hint.
-    Raises ValueError, with the nearest names, for a check that does not exist.
+    Raises ValueError, with the names that there are, for no name and for a check that does not exist.
     """
     if os.environ.get("COURSE_GRADING"):
         return
@@ -196,7 +200,7 @@ def slip(came, expected):
     return ""
 
 
-def hint(grade_id):
+def hint(grade_id=None):
     """Print the next hint for a check, from a question to nearly the answer (nothing while grading)."""
     if os.environ.get("COURSE_GRADING"):
         return
@@ -204,3 +208,5 @@ def hint(grade_id):
     rung = min(_asked.get(grade_id, 0), len(ladder) - 1)
     _asked[grade_id] = rung + 1
     print(f"Hint {rung + 1} of {len(ladder)}: {ladder[rung]}")
+    if rung + 1 == len(ladder):
+        print("This is the last hint: if you ask again, it comes again.")

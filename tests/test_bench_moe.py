@@ -138,6 +138,7 @@ def test_goals_are_read_from_the_right_races(bench):
     assert reached("ours over st-moe")[0] == "yes"
 
 
+@pytest.mark.slow
 def test_it_runs_and_reports(bench, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["moe.py", "--quick"])
     monkeypatch.setattr(bench, "set_allocator", lambda: False)  # it would hold for every later test
@@ -150,6 +151,30 @@ def test_it_runs_and_reports(bench, monkeypatch, capsys):
     for part in ("grid, forward,", "two threads", "few and many", "optimizer", "Zipf over even routing",
                  "Allocator: left as it is"):
         assert part in said
+
+
+def test_the_cells_for_a_gpu_run_and_are_reported(bench, monkeypatch, tmp_path):
+    def refuse():
+        raise RuntimeError("not for this format\nand a second line")
+
+    monkeypatch.setitem(bench.layers.MAKERS, "st-moe", lambda c: refuse())
+    made = bench.Bench(quick=True)
+    made.on_gpu("cpu")
+    assert {(r.part, r.mode) for r in made.races} == {(p, m) for p in ("float32", "bfloat16") for m in (bench.F, bench.FB)}
+    assert all(r.over("ours", "dense") and r.over("dense, same total", "ours") for r in made.races)
+    found = bench.gpu_report(made)
+    assert 'Not run: st-moe in torch.bfloat16 (6 times), because "not for this format".' in found
+    (tmp_path / "results").mkdir()
+    (tmp_path / "README.md").write_text("<!-- moe-gpu -->\n<!-- /moe-gpu -->\n")
+    bench.record_gpu(tmp_path, found)
+    assert found in (tmp_path / "README.md").read_text() and len(list((tmp_path / "results").glob("moe-gpu-*.md"))) == 1
+
+
+def test_no_gpu_is_one_sentence(bench, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["moe.py", "--device", "cuda"])
+    with pytest.raises(SystemExit, match="sees no NVIDIA GPU; leave --device out"):
+        bench.main()
 
 
 def test_the_record_replaces_only_what_stands_between_the_marks(bench, tmp_path):

@@ -22,9 +22,13 @@ def section(name):
     return PAGE.split(f"\n## {name}\n")[1].split("\n## ")[0]
 
 
-def rows(name):
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in section(name).splitlines()
+def table(text):
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text.splitlines()
             if line.startswith("| ")][2:]
+
+
+def rows(name):
+    return table(section(name))
 
 
 def test_the_index_and_the_map_are_what_the_sources_say():
@@ -42,11 +46,34 @@ def test_every_lesson_is_on_the_map_with_what_its_card_says():
                        str(one["cpu_seconds"]), str(one["memory_mb"]), one["claims"]]
 
 
-def test_every_claim_is_in_the_index_with_verdict_kind_and_lessons():
-    built = {one["lesson"] for one in MAP}
-    for c, row in zip(claims.all_claims().values(), rows("Claims"), strict=True):
-        assert f'id="{c.id}"' in row[0] and [c.sources_say, c.kind, c.read] == row[2:5]
-        assert re.findall(r"\[(\d\d)\]", row[5]) == [number for number in c.lessons if number in built]
+def test_every_claim_is_in_the_index_with_verdict_kind_lessons_and_figures():
+    where, verdicts = section("Claims").split("<details>")
+    assert not any(f" {word} " in where for word in claims.VERDICTS)  # who reads where to look does not read the answer
+    for c, row, judged in zip(claims.all_claims().values(), table(where), table(verdicts), strict=True):
+        assert row[0] == f'<a id="{c.id}"></a>{c.id}' and row[1] == c.quote
+        assert judged == [f"[{c.id}](#{c.id})", c.quote, c.sources_say, c.kind, c.read]
+        assert re.findall(r"\[(\d\d)", row[2]) == list(c.lessons)
+        assert re.findall(r"\]\(#(\w[\w+-]*)\)", row[3]) == list(c.facts) and (row[3] == "none") == (not c.facts)
+        assert all(f'<a id="{name}"></a>' in section("Figures") for name in c.facts)
+
+
+def test_the_index_leads_to_the_part_of_a_lesson_that_gives_the_verdict():
+    """JupyterLab names a heading's anchor after its text, with hyphens; two of one name, and it takes the first."""
+    links = {row[1]: re.findall(r"\[(\d\d), (.+?)\]\((\d\d_\w+)\.ipynb(#[^)]+)?\)", row[2]) for row in
+             table(section("Claims").split("<details>")[0])}
+    for c in claims.all_claims().values():
+        assert [number for number, *_ in links[c.quote]] == list(c.lessons)
+        for number, heading, file, anchor in links[c.quote]:
+            assert file.startswith(number) and anchor == ("" if '"' in heading else "#" + heading.replace(" ", "-"))
+            cells = execute.read(ROOT / "notebooks" / f"{file}.ipynb").cells
+            at = [n for n, cell in enumerate(cells) if cell.cell_type == "markdown"
+                  and re.search(rf"^#+ {re.escape(heading)}$", cell.source, re.MULTILINE)]
+            given = [n for n, cell in enumerate(cells) if cell.cell_type == "code" and f'verdict("{c.id}"' in cell.source]
+            assert len(at) == 1 and len(given) == 1, (c.id, file, heading)
+            between = "\n".join(cell.source for cell in cells[at[0] + 1:given[0]] if cell.cell_type == "markdown")
+            nearer = re.findall(r"^### (.+)$", between, re.MULTILINE)
+            assert at[0] < given[0] and not re.search(r"^## ", between, re.MULTILINE)
+            assert not nearer or nearer[-1] in index._STEPS, f"claim {c.id}: nearer than {heading!r} is {nearer[-1]!r}"
 
 
 def test_every_figure_of_a_lesson_is_in_the_index_with_its_source():
@@ -124,6 +151,23 @@ def course(built, tmp_path):
     return root, root / "notebooks" / "source" / f"{sample_course.LESSON}.py"
 
 
+def test_a_verdict_is_found_under_the_nearest_heading_that_is_no_step():
+    from nbformat import v4
+
+    cells = [v4.new_code_cell('verdict("A1", "supported")'), v4.new_markdown_cell("# Title\n\n## Part\n\n### Verdict"),
+             v4.new_code_cell('if x:\n    verdict("A2", word)\nverdict(any_claim, "supported")\nverdict()\nverdict("A99", "x")'),
+             v4.new_markdown_cell("### Why?"), v4.new_code_cell('claims.verdict("A4", "x")\nverdict("A3", "supported")'),
+             v4.new_markdown_cell("## Next"), v4.new_code_cell('verdict("A9", "supported")')]
+    nb = v4.new_notebook(cells=cells)
+    assert index.decided(nb) == {"A1": "", "A2": "Part", "A3": "Why?", "A9": "Next"}
+    assert index._place("A1", "02", None) == "02"
+    lesson = {"file": "02_x", "decides": {"A1": "", "A2": "So much: a, b?", "A3": 'So "much"', "A4": "So (much)"}}
+    assert [index._place(id, "02", lesson) for id in ("A1", "A2", "A3", "A4")] == [
+        "[02](02_x.ipynb)", "[02, So much: a, b?](02_x.ipynb#So-much:-a,-b?)", '[02, So "much"](02_x.ipynb)',
+        "[02, So (much)](02_x.ipynb)"]
+
+
+@pytest.mark.slow
 def test_a_build_writes_the_index_and_the_map(course):
     root, source = course
     page = (root / index.PAGE).read_text(encoding="utf-8")
@@ -155,6 +199,7 @@ def test_where_only_text_changed_the_outputs_stay_and_nothing_runs(course, monke
     assert (root / "notebooks" / "README.md").read_bytes() == readme
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("old", "new"), [
     ("total = 40 + 2", "total = 40 + 3"), ("minutes: 5", "minutes: 6"), ('tags=["nbval-check-output"]', 'tags=["other"]')])
 def test_where_more_than_text_changed_the_lesson_runs(course, old, new):

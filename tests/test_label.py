@@ -60,7 +60,7 @@ def test_a_query_is_a_share_of_a_batch_and_carries_label_share_and_interval():
     assert large == "120 J, measured" and small == ["one run: no interval", "accuracy, and what is covered: as for a query"]
 
 
-ACCURACY = {Provenance.MEASURED: "accuracy: energy of the component alone, typically 20-40 % below a plug meter",
+ACCURACY = {Provenance.MEASURED: "accuracy: energy of the component alone, in one study 20 to 37 % below a plug meter",
             Provenance.SAMPLED: "accuracy: between samples nothing is seen",
             Provenance.MODELLED: "accuracy: unknown, perhaps a factor of several; ranks work on one machine only",
             Provenance.ASSUMED: "accuracy: unknown; a constant times the clock"}
@@ -74,6 +74,8 @@ def test_the_second_error_stands_beside_the_repeats_in_words(rung):
     assert small[0].startswith("repeats in one session") and small[1] == ACCURACY[rung] and ACCURACY[rung] in made.alt
     words_of = ACCURACY[rung].removeprefix("accuracy: ").split(";")[0]
     assert rung.accuracy.lower().startswith(words_of)  # taken from there, so the two cannot part
+    for name, known in (("acc_codecarbon", Provenance.MEASURED), ("acc_codecarbon_max", Provenance.MODELLED)):
+        assert fact(name).text in known.accuracy  # and both from the table of figures
     assert "interval" not in small[0]
     other = next(small for head, _, small in made.blocks() if head == "Energy of the training")
     assert other[1].startswith("accuracy: " if rung != Provenance.MEASURED else "accuracy, and")

@@ -53,8 +53,25 @@ def test_a_line_cut_short_is_kept_skipped_and_does_not_spoil_the_next(book):
 def test_lines_that_are_not_ledger_lines_are_counted(book):
     book.write_text('not json\n[1, 2]\n"a"\n{"kind": "note"}\n{"schema": 99, "kind": "note"}\n\n')
     entries = ledger.read()
-    assert list(entries) == [] and entries.skipped == 5
-    assert "5" in str(ledger.summary()) and "not ledger lines" in str(ledger.summary())
+    assert list(entries) == [] and (entries.skipped, entries.newer) == (4, 1)
+    assert [row[-1] for row in ledger.summary().rows] == [4, 1] and "not ledger lines" in str(ledger.summary())
+
+
+def test_load_and_save_say_what_cannot_be_read_and_nothing_of_it_is_lost(book, tmp_path, capsys):
+    ledger.append("note", i=1)
+    odd = b'half a li\n\xff\xfe\n{"schema": 1, "kind": "joke"}\n{"schema": 2, "kind": "dream", "i": 9}\n'
+    said = (" The file also holds 3 lines that cannot be read and 1 line of a newer version of the course (update yours): "
+            "left in it as they were.\n")
+    book.write_bytes(book.read_bytes() + odd)
+    ledger.append("note", i=2)
+    ledger.save(tmp_path / "copy.jsonl")
+    assert capsys.readouterr().out == "Saved 2 lines." + said
+    assert odd in book.read_bytes() and (tmp_path / "copy.jsonl").read_bytes() == book.read_bytes()
+    ledger.load(book)
+    assert capsys.readouterr().out == "This is your ledger already: 2 lines." + said
+    book.unlink()
+    assert ledger.load(tmp_path / "copy.jsonl") == 2 and capsys.readouterr().out == "Loaded 2 new lines." + said
+    assert odd in (tmp_path / "copy.jsonl").read_bytes() and ledger.read().unread() == ""
 
 
 def test_a_read_only_course_folder_sends_it_to_the_temporary_folder_and_says_so(tmp_path, monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 import shutil
 import tomllib
+from contextlib import nullcontext
 
 import pytest
 import sample_course
@@ -43,7 +44,7 @@ def test_links_reach_every_file_and_a_second_time_changes_nothing(course):
     readme = (course / "README.md").read_text(encoding="utf-8")
     assert "mybinder.org/v2/gh/a-school/frugal.lab/main" in readme and "colab-badge" in readme
     setup = links.setup_cell("00_sample", course)
-    assert setup.count("\n") == 2 and f"frugal-ai-lab @ git+{url}" in setup
+    assert setup.count("\n") == 4 and f"frugal-ai-lab @ git+{url}" in setup
     for path, old in before.items():
         cells = execute.read(course / path).cells
         new = next(cell for cell in cells if "setup" in execute.tags(cell))
@@ -61,6 +62,25 @@ def test_the_cell_that_installs_is_plain_python_and_runs(course):
     assert "frugal-ai-lab[deploy] @" in links.setup_cell("08_local_first", course)
     assert "[deploy]" not in links.setup_cell("00_sample", course)
     assert build.build([], course, force=True, say=lambda line: None) == 0  # course_lib is there already
+
+
+@pytest.mark.parametrize(("before", "after", "said"), [
+    (True, True, None), (False, True, None), (False, False, "course_lib was not installed, and pip says above why: ")])
+def test_the_cell_installs_where_it_must_and_stops_where_that_failed(course, monkeypatch, before, after, said):
+    cli.main(["links", "a-school/frugal.lab"])
+    there, asked = [before], []
+
+    class Shell:
+        def run_line_magic(self, name, line):  # as IPython's own: a pip that failed raises nothing
+            asked.append((name, line))
+            there[0] = after
+
+    monkeypatch.setattr("IPython.get_ipython", Shell)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if there[0] else None)
+    with pytest.raises(SystemExit, match=f"^{said}mend that, then run this cell again.$") if said else nullcontext():
+        exec(links.setup_cell("00_sample", course), {})  # noqa: S102 - as a notebook runs it
+    url = "https://github.com/a-school/frugal.lab"
+    assert asked == ([] if before else [("pip", f"install -q 'frugal-ai-lab @ git+{url}'")])
 
 
 def test_a_new_address_replaces_the_old_one(course):

@@ -130,7 +130,7 @@ def test_hints_come_one_at_a_time_and_the_last_one_stays(capsys):
     for _ in range(3):
         hint("double_value")
     assert capsys.readouterr().out.splitlines() == [
-        "Hint 1 of 2: Twice?", "Hint 2 of 2: Use 2 * x.", "Hint 2 of 2: Use 2 * x."]
+        "Hint 1 of 2: Twice?", *["Hint 2 of 2: Use 2 * x.", "This is the last hint: if you ask again, it comes again."] * 2]
 
 
 def test_while_grading_they_say_nothing(monkeypatch, capsys):
@@ -143,3 +143,19 @@ def test_while_grading_they_say_nothing(monkeypatch, capsys):
 def test_a_wrong_name_gets_the_nearest_ones():
     with pytest.raises(ValueError, match="there is no check named 'duble_value'; did you mean double_value"):
         check("duble_value")
+    with pytest.raises(ValueError, match=r"there is no check named \['double_value'\]; did you mean double_value"):
+        check(["double_value"])
+
+
+@pytest.mark.parametrize("call", [check, hint])
+def test_without_a_name_they_say_which_there_are(call, monkeypatch):
+    monkeypatch.setenv("JPY_SESSION_NAME", "exercises/01_x-Copy1.ipynb")  # as JupyterLab does
+    with pytest.raises(ValueError, match="say which check, in quotation marks; this notebook has double_value$") as named:
+        call()
+    for elsewhere in ("exercises/02_y.ipynb", ""):
+        monkeypatch.setenv("JPY_SESSION_NAME", elsewhere)
+        with pytest.raises(ValueError, match=r'in quotation marks, as in check\("\.\.\."\)$'):
+            call()
+    with pytest.raises(ValueError) as wrong:
+        call("duble_value")
+    assert len(named.traceback) == len(wrong.traceback)

@@ -47,12 +47,34 @@ def test_the_byte_models(script):
     assert weights == sparse.active_parameters()
 
 
+@pytest.mark.slow
 def test_the_formats(script, monkeypatch, tmp_path):
     run(script("local_deployment"), monkeypatch, "--processes", 1, "--repeats", 1)
     made = json.loads((tmp_path / "07_local_deployment.json").read_text())
     assert [r.keys() for r in made["rows"]] == [r.keys() for r in shipped("07_local_deployment").rows]
 
 
+def test_the_readings_of_a_gpu(script, monkeypatch, tmp_path):
+    """On the CPU, with a counter that is made up: what is timed, counted and written."""
+    gpu = script("gpu")
+    with pytest.raises(SystemExit, match="no joules from the board's counter: .*Nothing was written"):
+        run(gpu, monkeypatch, "--device", "cpu", "--rounds", 1, "--window", 0.001)
+    assert not list(tmp_path.glob("*.json"))
+    monkeypatch.setattr(gpu, "board_joules", lambda reading: 2.0)
+    monkeypatch.setattr(gpu, "PRODUCTS", gpu.PRODUCTS[:2])
+    monkeypatch.setattr(gpu, "LAYERS", {"the lesson's": (torch.float32, 8, 8, 4, 16)})
+    run(gpu, monkeypatch, "--device", "cpu", "--rounds", 2, "--window", 0.001)
+    made = json.loads((tmp_path / "gpu.json").read_text())
+    assert {row["part"]: set(row) for row in made["rows"]} == {row["part"]: set(row) for row in shipped("gpu").rows}
+    for row in made["rows"][1:]:
+        assert len(row["seconds"]) == len(row["joules"]) == 2
+        assert row["joules"] == [pytest.approx(2.0 / row["calls"], rel=1e-5)] * 2
+    flops = {row["layer"]: row["flops"] for row in made["rows"] if row["part"] == "layer"}
+    router = 2 * 16 * 8 * 4
+    assert flops["sparse experts"] - router == flops["dense, same active"] == flops["dense, same total"] / 2
+
+
+@pytest.mark.slow
 def test_the_checkpoint(script, monkeypatch, tmp_path):
     run(script("byte_transformer"), monkeypatch, "--steps", 1, "--exit-steps", 1, "--batch", 1, "--to", tmp_path)
     record = json.loads((tmp_path / "byte_transformer.json").read_text())

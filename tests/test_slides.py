@@ -15,6 +15,7 @@ from course_lib.classroom import CourseError, execute, slides
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 SHOWN = "07_local_deployment"  # tables, pictures, formulas, cards, long code
+NOTHING_UNDER_IT = {"10_energy_label": [("##", "Your ledger")]}  # only lines that a learner may take the # from
 
 
 def headings(nb):
@@ -46,12 +47,79 @@ def test_every_heading_begins_a_slide_and_no_other_cell_has_one(lesson):
     made = slides.spread(nb)
     begin = [cell for cell in made.cells if kind(cell) != "-"]
     found = [match for cell in begin if (match := re.match(r"(#{1,3}) +(.+)$", cell.source))]
-    assert [match.groups() for match in found] == headings(nb)
+    bare = NOTHING_UNDER_IT.get(lesson.stem, [])
+    assert [match.groups() for match in found] == [one for one in headings(nb) if one not in bare]
     kinds = {"#": "slide", "##": "slide", "###": "subslide"}
     assert all(kind(cell) == kinds.get(cell.source.partition(" ")[0], "subslide") for cell in begin)
     assert pictures(nb) == pictures(made) >= 2
 
 
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+def test_no_slide_is_empty_and_none_speaks_of_a_guess_that_nobody_made(lesson):
+    nb = execute.read(lesson)
+    assert "No prediction was made" in str(nb)
+    on_slides = []
+    for cell in slides.spread(nb).cells:
+        if kind(cell) != "-":
+            on_slides.append([])
+        if cell.cell_type == "code" or not re.match(r'#{1,3} |<p class="where">', cell.source):
+            on_slides[-1].append(cell)
+        said = str(cell.get("outputs", cell.source))
+        assert "prediction was made" not in said and "was predicted" not in said
+    assert [cells for cells in on_slides if not any(
+        cell.source.strip() if cell.cell_type == "markdown" or not cell.metadata.get("transient", {}).get("remove_source")
+        else cell.outputs for cell in cells)] == []
+
+
+@pytest.mark.parametrize(("said", "shown"), [
+    ("No prediction was made; the stated guess was 3 Wh. The result is 0.24 Wh. That is 12.5 times too\nhigh.\nA source.\n",
+     "The result is 0.24 Wh.\nA source."),
+    (('No prediction was made; the stated guess was "a". The result is "hours times\na number". That is not what\n'
+      "was predicted.\nNo prediction was made; the stated guess was 0 %. The result is 50 %. The gap\nis 50.\n"),
+     'The result is "hours times a number".\nThe result is 50 %.'),
+    ("You said 3 Wh. The result is 0.24 Wh. That is 12.5 times too\nhigh.\n",
+     "You said 3 Wh. The result is 0.24 Wh. That is 12.5 times too\nhigh.")])
+def test_a_result_stands_without_the_guess_that_stood_in(said, shown):
+    import nbformat
+
+    assert slides._output(nbformat.v4.new_output("stream", name="stdout", text=said)).text == shown
+
+
+def test_a_card_is_shown_without_what_all_cards_say_and_long_rows_take_more_room():
+    import nbformat
+
+    from course_lib.claims import claim
+
+    card = nbformat.v4.new_output("execute_result", data={"text/html": claim("A1").card(reveal=True)._repr_html_()})
+    page = slides._output(card).data["text/html"]
+    assert "Tartaglione" not in page and "tr_gpt3" not in page and "1,287 MWh" in page and "What to keep" in page
+    for words, parts in ((5, 2), (40, 3)):
+        rows = f"<tr><td>{'word ' * words}</td></tr>" * 24
+        table = nbformat.v4.new_output("execute_result", data={"text/html": f"<table><tbody>{rows}</tbody></table>"})
+        assert len(list(slides._cut(table))) == parts
+
+
+def test_a_heading_with_nothing_under_it_gets_no_slide_and_one_over_a_smaller_one_shares_its_slide():
+    import nbformat
+
+    text = "# A\n\nwords\n\n## Bare\n\n### Bare too\n\n## Part\n\n### Measure\n\nmore words\n\n## Last"
+    made = slides.spread(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])).cells
+    assert [(kind(cell), cell.source) for cell in made] == [
+        ("slide", "# A"), ("-", "words"), ("slide", "## Part"), ("-", "### Measure"), ("-", "more words")]
+
+
+def test_what_is_too_large_for_the_rest_of_a_slide_stays_under_its_heading():
+    import nbformat
+
+    code = nbformat.v4.new_code_cell("\n".join(["x = 1"] * 28))  # as long as a slide
+    made = slides.spread(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A\n\n## B"), code])).cells
+    assert [kind(cell) for cell in made] == ["slide", "-", "-"]
+    items = [f"- {n} " + "word " * 50 for n in range(6)]  # a list that fits, but not together with a heading
+    made = slides.spread(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A\n\n" + "\n".join(items))])).cells
+    assert [kind(cell) for cell in made][:6] == ["slide", *"----", "subslide"]
+
+
+@pytest.mark.slow
 def test_the_page_has_the_slides_and_asks_the_network_for_nothing(page):
     text = page.read_text(encoding="utf-8")
     nb = execute.read(ROOT / "notebooks" / f"{SHOWN}.ipynb")
@@ -64,6 +132,7 @@ def test_the_page_has_the_slides_and_asks_the_network_for_nothing(page):
     assert "@import" not in text and "MathJax" not in text
 
 
+@pytest.mark.slow
 def test_what_is_folded_in_the_lesson_is_not_on_the_slides(page):
     text = page.read_text(encoding="utf-8")
     cells = execute.read(ROOT / "notebooks" / f"{SHOWN}.ipynb").cells
@@ -77,6 +146,7 @@ def test_what_is_folded_in_the_lesson_is_not_on_the_slides(page):
     assert "def rounded(weight" in plain  # code that learners read stays
 
 
+@pytest.mark.slow
 def test_pictures_and_formulas_have_words_and_a_figure_names_its_source(page):
     text = page.read_text(encoding="utf-8")
     alts = re.findall(r'<img\b[^>]*\balt="([^"]*)"', text)

@@ -122,6 +122,13 @@ class Side:
         self.module.zero_grad()
         self.x.grad = None
 
+    def to(self, device: str, dtype: torch.dtype) -> Side:
+        """The same layer with its input on another device, in another number format."""
+        self.module.to(device, dtype)
+        self.x = self.x.detach().to(device, dtype).requires_grad_()
+        self.gradient = self.gradient.to(device, dtype)
+        return self
+
     def flops(self) -> int:
         """FLOPs of one forward pass."""
         return count_flops(self.forward, self.x.detach())
@@ -138,8 +145,8 @@ def floor(cell: Cell) -> Side:
     experts = ours(cell).experts
     picked = choices(cell).flatten()
     rows = tokens(cell)[picked.argsort(stable=True) // cell.k]
-    counts = expert_load(picked, cell.E)
-    return Side(experts, rows, lambda x: experts(x, counts))
+    experts.register_buffer("counts", expert_load(picked, cell.E), persistent=False)  # so that it moves with them
+    return Side(experts, rows, lambda x: experts(x, experts.counts))
 
 
 def hugging_face(cell: Cell, how: str) -> Side:
@@ -215,13 +222,13 @@ def twin(name: str) -> str:
     return "dense, gated" if name in GATED else "dense"
 
 
-def make(name: str, cell: Cell) -> Side | None:
+def make(name: str, cell: Cell, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Side | None:
     """The side `name` for this cell; None where it has no such form (st-moe needs two choices) or is not installed."""
     if name.startswith("st-moe") and cell.k < 2:
         return None
     torch.manual_seed(0)
     try:
-        return MAKERS[name](cell)
+        return MAKERS[name](cell).to(device, dtype)
     except ModuleNotFoundError:
         return None
 

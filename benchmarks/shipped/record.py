@@ -15,7 +15,8 @@ def write(name: str, rows: list[dict], command: str):
     """`rows` as course_lib/assets/shipped/`name`.json; `command` is what remakes it."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     m = machine()
-    where = f"{m['cpu']}, {m['cores']:g} cores, {m['os']}, Python {m['python']}, torch {m['torch']}"
+    chips = ", ".join(filter(None, (m["gpu"], m["cpu"])))
+    where = f"{chips}, {m['cores']:g} cores, {m['os']}, Python {m['python']}, torch {m['torch']}"
     record = {"made": f"{date.today().isoformat()}, {where}", "command": command, "rows": rows}
     (FOLDER / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 

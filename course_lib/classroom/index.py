@@ -1,8 +1,9 @@
 """The course as tables, made of its own sources: `notebooks/INDEX.md`, and the map that lesson 00 shows.
 
     lessons  from the header and the opening card of each source
-    claims   from claims.toml: the verdict of the sources, how it was decided, in which lessons
-    figures  from facts.csv: those that a lesson names, with value, source and how it was read
+    claims   from claims.toml: the verdict of the sources, how it was decided, on which figures; and from the sources,
+             under which heading of which lesson
+    figures  from facts.csv: those that a lesson names or decides by, with value, source and how it was read
 
 `course build` writes both files, before it runs a lesson; nobody edits them.
 """
@@ -17,6 +18,8 @@ from . import CourseError, build, execute
 PAGE, MAP = "notebooks/INDEX.md", "course_lib/assets/lessons.json"
 _QUESTION = re.compile(r"^\*\*The question[^*]*\*\*\s+(.+?)\n\n", re.MULTILINE | re.DOTALL)
 _CLAIMS = re.compile(r"^\*\*Claims? of the article:\*\*\s+(.+?)\.(?:\s|\Z)", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^(#{1,3}) +(.+)$", re.MULTILINE)
+_STEPS = {"Predict", "Count", "Measure", "Compare", "Verdict", "Verdicts"}  # these stand in many parts
 _LINKED = re.compile(r"\]\(#([\w+-]+)\)")
 _HEAD = """\
 # Index
@@ -40,7 +43,21 @@ def lessons(root):
             found.append({key: course[key] for key in build.BUDGET} | {
                 "file": source.stem, "title": card.partition("\n")[0].lstrip("# "),
                 "question": " ".join(question[1].split()), "claims": " ".join(claimed[1].split()),
-                "facts": sorted(named(nb))})
+                "facts": sorted(named(nb).union(*(claims.claim(id).facts for id in decided(nb)))), "decides": decided(nb)})
+    return found
+
+
+def decided(nb):
+    """{claim: heading} of the claims that a notebook gives a verdict on: the nearest heading above, if it is no step's."""
+    found, part, at = {}, "", ""
+    for cell in nb.cells:
+        for level, title in _HEADING.findall(cell.source) if cell.cell_type == "markdown" else ():
+            part = part if level == "###" else title
+            at = part if title in _STEPS else title
+        if execute.is_code(cell):
+            given = [arg.value for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)
+                     and getattr(node.func, "id", "") == "verdict" for arg in node.args[:1] if isinstance(arg, ast.Constant)]
+            found |= {claim: at for claim in given if claim in claims.all_claims()}
     return found
 
 
@@ -61,7 +78,7 @@ def texts(root):
     all_lessons = lessons(root)
     made = {root / PAGE: page(all_lessons)}
     if (root / MAP).with_name("facts.csv").exists():
-        rows = [{key: value for key, value in lesson.items() if key != "facts"} for lesson in all_lessons]
+        rows = [{key: value for key, value in lesson.items() if key not in ("facts", "decides")} for lesson in all_lessons]
         made[root / MAP] = json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
     return made
 
@@ -84,14 +101,17 @@ def write(root):
 def page(all_lessons):
     """The page in Markdown."""
     link = {one["lesson"]: f"[{one['lesson']}]({one['file']}.ipynb)" for one in all_lessons}
-    used = {}
+    used, by_number = {}, {one["lesson"]: one for one in all_lessons}
     for one in all_lessons:
         for name in one["facts"]:
             used.setdefault(name, []).append(link[one["lesson"]])
     lesson_rows = [(link[one["lesson"]], one["title"], one["question"], one["minutes"], one["cpu_seconds"],
                     one["memory_mb"], one["claims"]) for one in all_lessons]
-    claim_rows = [(f'<a id="{c.id}"></a>{c.id}', c.quote, c.sources_say, c.kind, c.read,
-                   ", ".join(link.get(number, number) for number in c.lessons)) for c in claims.all_claims().values()]
+    all_claims = claims.all_claims().values()
+    claim_rows = [(f'<a id="{c.id}"></a>{c.id}', c.quote,
+                   "; ".join(_place(c.id, number, by_number.get(number)) for number in c.lessons),
+                   ", ".join(f"[{name}](#{name})" if name in used else name for name in c.facts) or "none") for c in all_claims]
+    verdict_rows = [(f"[{c.id}](#{c.id})", c.quote, c.sources_say, c.kind, c.read) for c in all_claims]
     fact_rows = [(f'<a id="{name}"></a>`{name}`', f.quantity, f.text if isinstance(f, facts.Fact) else "a statement",
                   f.boundary or "-", f.reference, f.where, facts.READ[f.read], ", ".join(used[name]))
                  for name, f in facts.all_facts().items() if name in used]
@@ -101,12 +121,23 @@ def page(all_lessons):
         f"{len(all_lessons)} lessons, {minutes:,} minutes in class. CPU seconds and memory are budgets.", "",
         _table(("", "lesson", "the question", "minutes", "CPU, s", "memory, MB", "claims"), lesson_rows),
         "## Claims", "", f"What the article says, and where the course decides it: {len(claim_rows)} claims.", "",
+        _table(("claim", "the article says", "where it is decided", "figures behind it"), claim_rows),
         "<details><summary>The verdicts of the sources. They answer what lessons ask: read them afterwards.</summary>",
-        "", _table(("claim", "the article says", "the sources say", "how it is decided", "evidence read", "lessons"),
-                   claim_rows),
+        "", _table(("claim", "the article says", "the sources say", "how it is decided", "evidence read"), verdict_rows),
         "</details>", "",
         "## Figures", "", f"{len(fact_rows)} published figures and findings that lessons use; what was read, and how.", "",
         _table(("id", "what", "figure", "what is inside", "source", "where", "how it was read", "lessons"), fact_rows)])
+
+
+def _place(claim, number, lesson):
+    """Where a lesson decides a claim, as a link. JupyterLab goes to the heading, if its anchor is the same in an address
+    (a quotation mark is not); GitHub goes to the notebook's top."""
+    if not lesson:
+        return number
+    heading = lesson["decides"].get(claim, "")
+    anchor = heading.replace(" ", "-")
+    place = f"#{anchor}" if re.fullmatch(r"[\w:,.?!'-]+", anchor, re.ASCII) else ""
+    return f"[{number}{heading and ', '}{heading}]({lesson['file']}.ipynb{place})"
 
 
 def _table(columns, rows):

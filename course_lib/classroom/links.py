@@ -11,9 +11,11 @@ import importlib.util, sys
 if importlib.util.find_spec("course_lib") is None:
     sys.exit("course_lib is missing: in the course folder type  make lab  or  pip install .")"""
 SET = """\
-import importlib.util, IPython
+import importlib.util, sys, IPython
 if importlib.util.find_spec("course_lib") is None:
-    IPython.get_ipython().run_line_magic("pip", "install -q '{name}{extra} @ git+{url}'")"""
+    IPython.get_ipython().run_line_magic("pip", "install -q '{name}{extra} @ git+{url}'")
+    if importlib.util.find_spec("course_lib") is None:
+        sys.exit("course_lib was not installed, and pip says above why: mend that, then run this cell again.")"""
 _ADDRESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}")
 _LINE = re.compile(r"^(?:#\s*)?Repository\s*=.*$", re.MULTILINE)
 _CELL = re.compile(r'^(# %%[^\n]*"setup"[^\n]*\n)(.*?)(?=^# %%|\Z)', re.MULTILINE | re.DOTALL)
@@ -26,7 +28,7 @@ def address(root):
 
 
 def setup_cell(stem, root):
-    """The three lines that begin the notebook `stem`: install course_lib, or say how, where it is missing."""
+    """The lines that begin the notebook `stem`: where course_lib is missing, install it or stop and say what to do."""
     url = address(root)
     if not url:
         return UNSET

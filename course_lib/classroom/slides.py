@@ -2,7 +2,8 @@
 
 nbconvert writes it, with reveal.js (folder `deck/`). What is done here is to spread a lesson over slides: each heading
 begins one, and what would not fit goes on to the next. Not shown are the setup, imports, folded code, the code of a
-picture and the table of sources; a source is shown when the pointer rests on its figure.
+picture, the table of sources, a heading with nothing under it, and a guess that stood in for a class's own; a source is
+shown when the pointer rests on its figure.
 """
 
 import base64
@@ -18,12 +19,16 @@ from .. import facts
 from . import CourseError, course_root, execute
 
 WIDE, HIGH = 1280, 720  # of a slide, in its own pixels; the browser scales it
-_FULL = HIGH - 50
+_FULL, _HEAD = HIGH - 50, 70  # of which a heading takes
 _FILES = Path(__file__).with_name("deck")
 _HEADING = re.compile(r"^(#{1,3}) +(.+)$", re.MULTILINE)
 _MATH = re.compile(r"(`[^`\n]*`)|\$\$(.+?)\$\$|\$([^$\n]+)\$", re.DOTALL)
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
+_TAG = re.compile(r"<[^>]*>")
 _IMPORTS = re.compile(r"\s*(?:import|from) \w")
+_SAME = re.compile(r"<p [^>]*><b>(?:From|Figures):</b>.*?</p>")  # on a claim's card: the article, and ids of figures
+_SKIPPED = re.compile(r"No\s+prediction\s+was\s+made;.+?\.\s+(The\s+result\s+is\s.+?\.)\s+(?:That|The\s+gap)\s+is\s.+?\.$",
+                      re.MULTILINE | re.DOTALL)
 
 
 def slides(lesson, root):
@@ -60,10 +65,10 @@ def spread(nb):
     """A notebook whose cells say which slide they stand on, none of them too large for one."""
     made, where, room = [], "", 0
     for cell in _pieces(nb):
-        heading = _HEADING.match(cell.source) if cell.cell_type == "markdown" else None
-        size = _height(cell)
+        heading = _heading(cell)
+        size, after_heading = _height(cell), made and _heading(made[-1])
         kind = {"#": "slide", "##": "slide", "###": "subslide"}[heading[1]] if heading else "-"
-        if not heading and size > room and room < _FULL - 60:  # a heading keeps what follows it, whatever its size
+        if not heading and size > room and not after_heading:  # a heading keeps what follows it, whatever its size
             made.append(_markdown(f'<p class="where">{html.escape(where)}</p>'))
             made[-1].metadata["slideshow"] = {"slide_type": "subslide"}
             room = _FULL - 30
@@ -72,11 +77,28 @@ def spread(nb):
         cell.metadata["slideshow"] = {"slide_type": kind}
         made.append(cell)
         room -= size
-    nb = deepcopy(nb)
+    made, nb = _no_empty_slide(made), deepcopy(nb)
     for number, cell in enumerate(made):  # a cell that was cut has its id twice
         cell.id = f"cell-{number}"
     nb.cells, nb.metadata["title"] = made, _HEADING.search(made[0].source)[2]
     return nb
+
+
+def _heading(cell):
+    return _HEADING.match(cell.source) if cell.cell_type == "markdown" else None
+
+
+def _no_empty_slide(made):
+    """Without the headings that have nothing under them; one with only a smaller heading under it shares its slide."""
+    kept = []
+    for cell in reversed(made):
+        upper, lower = _heading(cell), _heading(kept[-1]) if kept else _HEADING.match("# The end")
+        if upper and lower and len(lower[1]) <= len(upper[1]):
+            continue
+        if upper and lower:
+            kept[-1].metadata["slideshow"] = {"slide_type": "-"}
+        kept.append(cell)
+    return kept[::-1]
 
 
 def _markdown(text):
@@ -104,7 +126,7 @@ def _blocks(text):
             yield heading[0]
             block = block[heading.end():].strip()
         items = re.split(r"\n(?=- |\d+\. )", block) if re.match(r"- |\d+\. ", block) else []
-        yield from (filter(None, items if _text_height(block) > _FULL else [block]))
+        yield from (filter(None, items if _text_height(block) > _FULL - _HEAD else [block]))
 
 
 def _shown(cell):
@@ -145,12 +167,12 @@ def _output(output):
     """An output as slides show it, or None: the words under a picture are the picture's alternative text here."""
     data = output.get("data", {})
     if output.output_type == "stream":
-        output.text = _wrap(output.text)
+        output.text = _wrap(_SKIPPED.sub(lambda found: " ".join(found[1].split()), output.text))
     elif "text/html" in data:
         if "This figure in words" in data["text/html"]:
             return None
         data.pop("text/markdown", None)
-        data["text/html"] = re.sub(r"(</?)section\b", r"\1div", data["text/html"])  # a section would be a slide
+        data["text/html"] = re.sub(r"(</?)section\b", r"\1div", _SAME.sub("", data["text/html"]))  # a section would be a slide
     elif "text/plain" in data and len(data) == 1:
         data["text/plain"] = _wrap(data["text/plain"])
     return output
@@ -166,7 +188,7 @@ def _wrap(text, longest=116):
                      if len(line) > longest else line for line in text.splitlines())
 
 
-def _cut(output, lines=26, rows=16):
+def _cut(output, lines=26):
     """An output in parts that fit: a text by lines, an HTML table by rows, under its own head each time."""
     if output.output_type == "stream":
         text = output.text.splitlines()
@@ -176,6 +198,7 @@ def _cut(output, lines=26, rows=16):
     page = output.get("data", {}).get("text/html", "")
     head, body, tail = page.partition("<tbody>")
     found = re.findall(r"<tr>.*?</tr>", tail, re.DOTALL)
+    rows = 10 if max((len(_TAG.sub("", row)) for row in found), default=0) > 110 else 16  # long ones take two lines
     if not body or len(found) <= rows:
         yield output
         return
@@ -200,13 +223,13 @@ def _output_height(output):
     if "<tr" in data.get("text/html", ""):
         return 36 * data["text/html"].count("<tr") + 40
     if "text/html" in data:
-        return 36 * math.ceil(len(re.sub(r"<[^>]*>", "", data["text/html"])) / 80) + 70
+        return 36 * math.ceil(len(_TAG.sub("", data["text/html"])) / 80) + 70
     return 22 * len((output.get("text") or data.get("text/plain", "")).splitlines()) + 14
 
 
 def _text_height(text):
     if _HEADING.match(text):
-        return 70
+        return _HEAD
     if text.startswith("|"):
         return 38 * text.count("\n") + 40
     shown = re.sub(r"<img[^>]*>", "xxxx", text)

@@ -46,6 +46,8 @@ if importlib.util.find_spec("course_lib") is None:
 
 # %%
 import itertools
+import textwrap
+from statistics import fmean
 
 import torch
 
@@ -57,8 +59,8 @@ from course_lib.energy import Meter
 from course_lib.facts import cite, convert, fact, statement
 from course_lib.models import DigitsMLP
 from course_lib.setup import seed_everything
-from course_lib.stats import si
-from course_lib.tables import Table
+from course_lib.stats import mean_interval, ratio_interval, si
+from course_lib.tables import Table, shipped
 from course_lib.training import accuracy, train
 from course_lib.widgets import explore, predict, slider
 
@@ -255,6 +257,48 @@ print(f"the larger one is {fact('breakeven_bloomz7b').value / ours:,.0f} times o
 # %% [markdown]
 # The same rule, and a far larger count. Mind the boundary: there, the training side is a product of data-sheet power and
 # hours, and the query side was measured on a machine with GPUs.
+#
+# ### Extra: on a large chip
+#
+# *This part takes a few minutes more; nothing later needs it.* Few learners have a GPU. So we took the readings above once on one that is made for data centres: the same network, the
+# same training. Its board counts its own joules. They are *measured*, and they hold all that the board draws, also while it
+# waits. The processor beside it is not in them.
+#
+# **Predict**, on paper: does answering overtake training earlier there, or later?
+
+# %%
+gpu = shipped("gpu")
+idle_watts = next(row["watts"] for row in gpu.rows if row["part"] == "idle")
+on_board = {row.get("batch", "one training"): row for row in gpu.rows if row["part"] in ("answers", "training")}
+print(textwrap.fill(gpu.made, 96))
+
+# %% tags=["nbval-check-output"]
+def board_row(what, row):
+    joules, half = map(float, mean_interval(row["joules"]))
+    name = what if isinstance(what, str) else f"a batch of {what:,}" if what > 1 else "one query alone"
+    watts = joules / fmean(row["seconds"])
+    return name, si(fmean(row["seconds"]), "s"), si(joules, "J"), f"± {half / joules:.0%}", f"{watts:.0f} W"
+
+
+print(Table(["what", "time", "energy of the board (measured)", "95 % interval", "mean power"],
+            [board_row(what, row) for what, row in on_board.items()],
+            caption=f"Per call; while the board only waits, it draws {idle_watts:.0f} W"))
+
+# %% tags=["nbval-check-output"]
+on_gpu = {}
+for size in (1, 256, 65_536):
+    ratio = ratio_interval(on_board["one training"]["joules"], on_board[size]["joules"])
+    on_gpu[size] = [float(r) * size for r in ratio]
+    middle, low, high = map(about, on_gpu[size])
+    print(f"batches of {size:>6,}: one training = {middle} queries ({low} to {high}), by joules, measured")
+
+# %% [markdown]
+# Look at the power. With one query at a time the board draws hardly more than when it waits: it *is* waiting, for the next
+# call. Training this network is no better, one small batch after the other. Both sides are mostly waiting, so look at their
+# quotient: is it far from yours? Only the largest batch keeps the chip busy, and there answering overtakes training
+# thousands of times later.
+#
+# Do not compare these joules with those of your processor where yours are modelled: here a counter, there a table.
 #
 # ### Verdict
 #

@@ -2,7 +2,7 @@
 # jupyter:
 #   course:
 #     cpu_seconds: 60
-#     lesson: '08'
+#     lesson: 08
 #     memory_mb: 1000
 #     minutes: 55
 #   jupytext:

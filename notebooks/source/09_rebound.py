@@ -2,7 +2,7 @@
 # jupyter:
 #   course:
 #     cpu_seconds: 60
-#     lesson: '09'
+#     lesson: 09
 #     memory_mb: 1000
 #     minutes: 75
 #   jupytext:
