@@ -225,6 +225,8 @@ rounded(*answers)
 # over the tokens. It is 1 when all is balanced.
 #
 # *If you see* `RuntimeError: bincount only supports 1-d`: `experts.flatten()` puts all choices into one row.
+# *If you see* `The size of tensor a (3) must match the size of tensor b (4)`: an expert that nobody chose was not counted.
+# `minlength` of `bincount` says how many there are.
 
 # %% nbgrader={"grade_id": "ex04_balance", "solution": true}
 def load_balancing_loss(probabilities, experts):

@@ -1029,7 +1029,7 @@ Table(["how it is known", "readings", "CPU time", "energy"],
 # %%
 LESSONS = 11  # 00 to 10
 BUDGET = 60  # the most CPU seconds that a lesson may take
-HOURS = 9  # assumption: the minutes that the lessons state, added up and rounded; without the exercises
+HOURS = 10  # assumption: the minutes that the lessons state, added up and rounded; without the exercises
 SCREEN = 20  # assumption: watts of a laptop with its screen, while you read
 LABELS = ("measured", "sampled", "modelled", "assumed")  # from the best known to the least
 
