@@ -57,12 +57,12 @@ def test_the_formats(script, monkeypatch, tmp_path):
 def test_the_readings_of_a_gpu(script, monkeypatch, tmp_path):
     """On the CPU, with a counter that is made up: what is timed, counted and written."""
     gpu = script("gpu")
+    monkeypatch.setattr(gpu, "PRODUCTS", gpu.PRODUCTS[:2])
+    monkeypatch.setattr(gpu, "LAYERS", {"the lesson's": (torch.float32, 8, 8, 4, 16)})
     with pytest.raises(SystemExit, match="no joules from the board's counter: .*Nothing was written"):
         run(gpu, monkeypatch, "--device", "cpu", "--rounds", 1, "--window", 0.001)
     assert not list(tmp_path.glob("*.json"))
     monkeypatch.setattr(gpu, "board_joules", lambda reading: 2.0)
-    monkeypatch.setattr(gpu, "PRODUCTS", gpu.PRODUCTS[:2])
-    monkeypatch.setattr(gpu, "LAYERS", {"the lesson's": (torch.float32, 8, 8, 4, 16)})
     run(gpu, monkeypatch, "--device", "cpu", "--rounds", 2, "--window", 0.001)
     made = json.loads((tmp_path / "gpu.json").read_text())
     assert {row["part"]: set(row) for row in made["rows"]} == {row["part"]: set(row) for row in shipped("gpu").rows}
