@@ -122,7 +122,7 @@ def main(exercises, submissions, out, *more):
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(more[1]), int(more[1])))
     try:
-        return grade.grade(grade.Request(Path(exercises), Path(submissions), Path(out), workers=2,
+        return grade.grade(grade.Request((Path(exercises),), Path(submissions), Path(out), workers=2,
                                          seed=int(more[0]) if more and more[0] else None, picture=False),
                            engine=sys.modules[__name__], collect=collect)
     except CourseError as error:

@@ -216,6 +216,7 @@ def test_what_went_wrong_outside_the_checks_is_told(both):
 # --- one notebook, anywhere
 
 
+@pytest.mark.slow
 def test_a_right_notebook_ends_with_0_whatever_lies_around_it(pristine, tmp_path):
     folder = tmp_path / "my [best] course::work"
     folder.mkdir()
@@ -235,6 +236,7 @@ def test_a_right_notebook_ends_with_0_whatever_lies_around_it(pristine, tmp_path
     assert sorted(folder.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_the_command_itself_loads_no_torch(here, tmp_path):
     nbformat.write(answered(), tmp_path / "a.ipynb")
     code = ("import sys; from course_lib.cli import main; code = main(['check', 'a.ipynb']); "
@@ -278,6 +280,8 @@ BAD = {
     "lesson": (damaged(lambda nb: nb.update(cells=[code_cell("1", "x")])), "no check cell of this course"),
     "no_check": (without("ex70_half_shown"), "the check cell ex70_half_shown is missing; take a fresh copy"),
     "no_answer": (without("ex70_twice"), "the answer cell ex70_twice is missing; take a fresh copy"),
+    "no_checks": (damaged(lambda nb: nb.update(cells=[one for one in nb.cells if "shown" not in one.id])),
+                  "the check cells ex70_twice_shown and ex70_half_shown are missing; take a fresh copy"),
     "turned": (damaged(lambda nb: cell(nb, "ex70_twice").update(cell_type="markdown")),
                "the answer cell ex70_twice is a markdown cell; make it a code cell again"),
 }
@@ -309,6 +313,7 @@ def test_a_name_that_is_no_notebook_gets_one_sentence(here, tmp_path, capsys, na
     assert re.fullmatch(f"course: {sentence}\n", capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_a_bad_file_does_not_keep_the_others_from_being_checked(pristine, tmp_path):
     nbformat.write(answered(), tmp_path / "good.ipynb")
     files = ["bad.ipynb", "good.ipynb", "./good.ipynb", str(tmp_path / "good.ipynb")]
@@ -331,6 +336,7 @@ def test_without_nbval_the_way_out_is_named(monkeypatch, capsys):
     assert 'in the course folder type  make lab  or  pip install ".[lab]"' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_kernel_that_does_not_start_is_said(here, tmp_path, monkeypatch, capsys):
     def no_kernel(*args, **options):
         raise RuntimeError("Kernel died before replying")
@@ -343,6 +349,7 @@ def test_a_kernel_that_does_not_start_is_said(here, tmp_path, monkeypatch, capsy
     assert "a: 0 of 2 visible checks right, 0 of 4 points" in said
 
 
+@pytest.mark.slow
 def test_an_answer_pasted_into_a_new_cell_is_checked(pristine, tmp_path):
     nbformat.write(moved(), tmp_path / "moved.ipynb")
     code, said = run(["-m", "course_lib.cli", "check", "moved.ipynb"], tmp_path, pristine)
@@ -350,6 +357,35 @@ def test_an_answer_pasted_into_a_new_cell_is_checked(pristine, tmp_path):
     for name, made in (("ex70_twice", "twice"), ("ex70_half", "half")):
         assert f"answer cell '{name}' is missing: your cell that defines {made} is graded" in said
     assert "1 of 2 visible checks right, 2 of 4 points" in said
+
+
+def imports_gone(nb):
+    """The exercise as a learner who uses `math` hands it in, without the cell of the imports."""
+    nb.cells = [one for one in nb.cells if one.id != "start"]
+    return nb
+
+
+def test_a_lost_cell_of_imports_is_said_once_and_where_to_get_it(pristine, tmp_path):
+    nbformat.write(imports_gone(answered()), tmp_path / "lost.ipynb")
+    code, said = run(["-m", "course_lib.cli", "check", "lost.ipynb"], tmp_path, pristine)
+    assert code == 1 and said == (
+        "ex70_twice_shown: not run: the exercise's cell that makes 'rounded' is gone.\n"
+        "ex70_half_shown: not run: the exercise's cell that makes 'rounded' is gone.\n"
+        "the exercise's cell that begins `from course_lib.selfcheck import check, hint, rounded` is gone: copy it from "
+        "course_lib/assets/exercises/70_tiny.ipynb to its place again\n"
+        "lost: 0 of 2 visible checks right, 0 of 4 points\n")
+
+
+def test_no_lost_cell_is_named_where_none_is_or_where_it_cannot_be_told(here):
+    own = imports_gone(answered())
+    assert set(plugin.lost(own.cells)) == {"check", "hint", "rounded"}
+    own.cells.insert(0, nbformat.v4.new_code_cell("from course_lib.selfcheck import check, hint, rounded\n"))
+    assert plugin.lost(own.cells) == plugin.lost(answered().cells) == {}  # in a cell of the learner's own
+    bare = imports_gone(answered())
+    for one in bare.cells:
+        if "nbgrader" not in one.metadata:
+            del one["id"]
+    assert plugin.lost(bare.cells) == {}
 
 
 def test_odd_metadata_is_no_reason_to_fall_over(here):

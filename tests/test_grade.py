@@ -44,7 +44,8 @@ class Class:
         """(exit code, lines on standard output, lines of complaint); .graded: who was graded, in order."""
         self.log.write_text("")
         said, complained = [], []
-        place = self.exercises / exercises if exercises else self.exercises
+        named = exercises if isinstance(exercises, tuple) else (exercises or "",)
+        place = tuple(self.exercises / name for name in named)
         options = {"submissions": self.handed_in, "out": self.out, "workers": 2, "picture": False} | more
         code = grade.grade(grade.Request(place, **options), engine=fake_engine, collect=fake_engine.collect,
                            say=said.append, complain=complained.append)
@@ -179,6 +180,13 @@ def test_only_takes_a_part_of_a_name(group, name, who):
     assert group.graded == who and f"only {who[0]}\n" in said
 
 
+def test_only_takes_each_number_of_a_learner():
+    found = [model.Submission("Ada", name, f"{number}.ipynb", number) for name, number in ((BOTH[0], "100"), (BOTH[1], "201"), ("", ""))]
+    found.append(model.Submission("Bo", BOTH[0], "101.ipynb", "101"))
+    for number in ("100", "201"):
+        assert plan.learners(found, (number,)) == {"Ada"}
+
+
 def test_a_part_of_several_names_is_refused(group):
     for learner in ("Zoë Larsen", "Zoe Adams"):
         group.hand_in(learner, "right")
@@ -207,7 +215,7 @@ def test_nothing_new_needs_no_dry_run(group, monkeypatch):
     real, tried = fake_engine.dry_run, []
     monkeypatch.setattr(fake_engine, "dry_run", lambda exercise, *more: tried.append(exercise.name) or real(exercise, *more))
     _, said, _ = group.run(exercises=None)
-    assert tried == [] and said.startswith("nothing new to grade (seed 4); 1 file cannot be graded; 4 exercises not ")
+    assert tried == [] and said.startswith("nothing new to grade (seed 4); 1 file cannot be graded; 3 unchanged\nleft out, ")
     kept = group.kept().exercises()
     assert kept == lines and kept["01_one"].checks[0].expected == "1.0"  # the pages still can show it
     group.hand_in("ada", "right", "02_two")
@@ -296,6 +304,139 @@ def test_what_was_not_handed_in_is_missing(group):
     group.hand_in("bo", "half", "02_two")
     group.run(exercises=None)
     assert group.graded == ["bo"] and group.rows()["bo", "02_two"]["score"] == "1"
+
+
+def test_what_nobody_handed_in_is_in_no_report_until_somebody_does(group):
+    pages = group.folder / "pages"
+    code, said, _ = group.run(exercises=None, feedback=pages, picture=True)
+    assert code == 0 and {name for _, name in group.rows()} == {"01_one"} and len(group.rows()) == 4
+    assert "\nleft out, because nobody has handed it in yet: 02_two\n" in said and "not handed in" not in said
+    assert "02_two:" not in said.partition("left out")[2]  # the summary
+    assert not (pages / "02_two").exists() and "02_two" not in (pages / "index.html").read_text()
+    assert b"02_two" not in group.out.with_suffix(".png").read_bytes()  # its words
+    group.hand_in("bo", "half", "02_two")
+    _, said, _ = group.run(exercises=None, feedback=pages)
+    rows = group.rows()
+    assert "left out" not in said and "; 3 exercises not handed in; " in said and len(rows) == 8
+    assert rows["bo", "02_two"]["score"] == "1" and (rows["cy", "02_two"]["score"], rows["cy", "02_two"]["max"]) == ("0", "5")
+    assert (pages / "02_two").is_dir()
+    (group.handed_in / "bo" / "02_two.txt").unlink()
+    assert "nobody has handed it in yet: 02_two" in group.run(exercises=None)[1] and len(group.rows()) == 4
+
+
+def test_a_hand_in_from_another_folder_brings_the_zeros_of_the_others_back(group):
+    group.run(exercises=None)
+    late = group.folder / "late"
+    group.hand_in("zed", "right", "02_two", late)
+    group.run(exercises=None, submissions=late)
+    rows = group.rows()
+    assert (rows["ada", "02_two"]["status"], rows["ada", "02_two"]["score"]) == ("missing", "0") and len(rows) == 10
+    group.hand_in("yan", "right", place=group.folder / "later")  # of that folder nobody hands in 02, but zed did
+    _, said, _ = group.run(exercises=None, submissions=group.folder / "later")
+    assert "left out" not in said and group.rows()["yan", "02_two"]["score"] == "0"
+
+
+def test_what_others_handed_in_counts_though_only_a_few_are_graded(group):
+    group.hand_in("ada", "right", "02_two")
+    _, said, _ = group.run(exercises=None, only=("bo",))
+    assert "left out" not in said and group.rows()["bo", "02_two"]["score"] == "0"
+
+
+def test_what_was_handed_in_and_is_not_graded_yet_is_not_said_to_be_missing(group, monkeypatch):
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    group.hand_in("ada", "right", "02_two")
+    monkeypatch.setattr(grade.cluster, "run_jobs", stopped)
+    code, said, _ = group.run(exercises=None)
+    assert code == 130 and "left out" not in said and group.rows()["bo", "02_two"]["status"] == "missing"
+
+
+def test_where_nobody_handed_in_anything_that_was_asked_for_all_are_in_the_report(group):
+    _, said, _ = group.run(exercises="02_two.py")
+    assert "left out" not in said and "02_two: Title, 5 points\n  0 handed in, 4 missing" in said
+    assert {row["status"] for row in group.rows().values()} == {"missing"} and len(group.rows()) == 4
+
+
+def test_what_was_handed_in_and_cannot_be_graded_is_no_reason_to_leave_out_all_others(group):
+    """Else grades without a row would be written."""
+    for learner in ("ada", "bo", "cy", "dee"):
+        (group.handed_in / learner / "01_one.txt").rename(group.handed_in / learner / "02_two.txt")
+    (group.exercises / "02_two.py").write_text(json.dumps(TWO | {"solved": {"two_unseen": "wrong"}}))
+    code, said, complained = group.run(exercises=None)
+    assert code == 1 and complained.startswith("02_two is not graded: ") and "left out" not in said
+    assert {pair: row["status"] for pair, row in group.rows().items()} == {
+        (who, "01_one"): "missing" for who in ("ada", "bo", "cy", "dee")}
+
+
+def test_files_of_an_unknown_exercise_are_named_beside_what_nobody_handed_in(group):
+    group.hand_in("ada", "right", "notes")
+    _, said, _ = group.run(exercises=None)
+    assert ("\nleft out, because nobody has handed it in yet: 02_two; but look at 1 file of an exercise that could not be "
+            "told: ada/notes.txt\n") in said
+    (group.handed_in / "ada" / "notes.txt").rename(group.handed_in / "ada" / "02_two.txt")
+    _, said, _ = group.run(exercises=None)
+    assert "left out" not in said and "no longer in" not in said  # ada is there
+
+
+def test_what_may_be_of_an_exercise_that_cannot_be_read_was_handed_in(group):
+    group.run(exercises=None)
+    group.hand_in("ada", "right", "02_two")
+    (group.exercises / "02_two.py").write_text("{")
+    _, said, _ = group.run(exercises=None)
+    assert "that may be of an exercise not graded: ada/02_two.txt" in said and "nobody has handed" not in said
+
+
+def test_who_has_another_name_because_of_a_namesake_is_not_said_to_be_gone(group, monkeypatch):
+    def run(*found):
+        found = [model.Submission(who, name, f"{number}.ipynb", number, answers={"answer": "right"}, sha256=number)
+                 for who, name, number in found]
+        monkeypatch.setattr(fake_engine, "collect", lambda *more: found)
+        return group.run(exercises=None)[1]
+
+    one, two = BOTH
+    run(("Al Smith", one, "102"), ("Cy", one, "104"), ("Di", one, "105"))
+    said = run(("Al Smith (102)", one, "102"), ("Al Smith (103)", one, "103"), ("Di (Dee)", one, "106"))
+    assert "\nnamed otherwise in the grades now: Al Smith is Al Smith (102)\n" in said
+    assert sorted(group.graded) == ["Al Smith (103)", "Di (Dee)"]
+    assert f"no longer in {group.handed_in}, so no longer in the grades: Cy, Di\n" in said
+    said = run(("Al Smith", one, "102"), ("Al Smith", two, "103"), ("Di (Dee)", one, "106"))
+    assert "grades now: Al Smith (102) is Al Smith, Al Smith (103) is Al Smith\n" in said and "no longer" not in said
+
+
+def test_where_nobody_named_submissions_the_last_exercise_is_not_taken_for_them(group):
+    released = [group.folder / f"{name}.ipynb" for name in BOTH]
+    for file in released:
+        file.write_text("{}")
+
+    def check(*exercises, submissions):
+        grade.Request(exercises, submissions, group.out).check()
+
+    for last in (released[1], group.exercises / "02_two.py"):  # exercises/*.ipynb, exercises/source/*.py
+        with pytest.raises(CourseError, match=f"{last.name} is an exercise: name what was handed in, a folder, .* after the"):
+            check(released[0], submissions=last)
+    check(group.folder, submissions=released[1])  # somebody's own answers
+    check(group.exercises / "02_two.py", submissions=released[1])
+    check(released[0], submissions=shutil.copy(released[1], group.handed_in) and group.handed_in / "02_two.ipynb")
+
+
+def test_several_exercises_may_be_named(group):
+    (group.exercises / "03_three.py").write_text(json.dumps({"checks": [["three_shown", 1, False]]}))
+    for name in BOTH:
+        group.hand_in("ada", "right", name)
+    group.hand_in("ada", "right", "03_three")
+    code, said, _ = group.run(exercises=("02_two.py", "01_one.py", "02_two.py"))
+    assert code == 0 and {name for _, name in group.rows()} == set(BOTH)
+    assert "left aside: 1 file of exercises not graded now: ada/03_three.txt" in said
+    group.run(exercises=("", "03_three.py"))
+    assert {name for _, name in group.rows()} == {*BOTH, "03_three"}
+    other = group.folder / "other"
+    other.mkdir()
+    shutil.copy(group.exercises / "01_one.py", other)
+    with pytest.raises(CourseError, match="02_two.py is an exercise: name what was handed in, .* after the"):
+        group.run(exercises=("01_one.py",), submissions=group.exercises / "02_two.py")
+    with pytest.raises(CourseError, match=r"01_one.py and .*01_one.py have one name, .*: name one of them$"):
+        group.run(exercises=("01_one.py", "../other/01_one.py"))
 
 
 def test_a_notebook_of_a_neighbouring_exercise_is_left_aside(group):
@@ -617,7 +758,12 @@ def test_the_options_become_a_request(monkeypatch):
     command.run(parse("grade", "ex", "class", "--shard", "2/3", "--seed", "5"))
     request = seen[1][0]
     assert (request.shard, request.seed, request.feedback, request.picture) == ((2, 3), 5, None, False)
-    assert str(request.out) == "grades.csv"
+    assert str(request.out) == "grades.csv" and request.exercises == (Path("ex"),)
+    for words in (("a.py", "b.py", "class", "-o", "g.csv", "--only", "x", "y"), ("-o", "g.csv", "a.py", "b.py", "class")):
+        command.run(parse("grade", *words))
+        assert seen[-1][0].exercises == (Path("a.py"), Path("b.py")) and seen[-1][0].submissions == Path("class")
+    command.run(parse("grade", "ex", "-o", "g.csv", "class"))
+    assert seen[-1][0].exercises == (Path("ex"),) and seen[-1][0].submissions == Path("class")
 
 
 @pytest.mark.parametrize("words", [
@@ -637,7 +783,7 @@ def test_help_reads_without_a_fault(capsys):
         with pytest.raises(SystemExit):
             parse(name, "--help")
         told = capsys.readouterr().out
-        assert "example: course" in told
+        assert "example: course" in told and (name != "export" or "-o FILE" in told)  # a zip, perhaps
         for file in re.findall(r"exercises/\S+\.py", told):
             assert (Path(__file__).parents[1] / file).is_file()
 
@@ -678,6 +824,20 @@ def test_another_exercise_under_the_right_name_is_said_on_the_missing_row():
     assert not any(pairs[who, "01_measuring_energy"].notes for who in ("bo", "cy", "dee"))
     assert said == ["left aside: 4 files of exercises not graded now: class.zip: ada/01_measuring_energy (1).ipynb, bo_"
                     + "02_training_and_inference.ipynb, cy.ipynb and 1 more"]
+
+
+def test_learners_of_one_name_with_several_numbers_are_said_joined_or_apart():
+    def row(learner, exercise, number):
+        return model.Submission(learner, exercise, f"{learner}_{number}_assignsubmission_file_/x.ipynb", number)
+
+    joined = [row(f"L{n:02}", name, f"{place}{n:02}") for n in range(30) for place, name in enumerate(BOTH, 1)]
+    (said,) = paired(*joined, names=BOTH)[1]
+    assert said == (
+        "taken as one person each by their name, because each of Moodle's downloads numbers people anew: 30 learners (L00, "
+        "L01, L02, L03, L04 and 25 more); look where two of your class share a name")
+    apart = [row(f"Al ({number})", BOTH[0], number) for number in ("102", "103")]
+    assert paired(*apart, row("Bo (x)", BOTH[0], "7"), row("Participant 8", BOTH[0], "8"), names=BOTH)[1] == [
+        "graded apart, because one name has several numbers: Al (102), Al (103); look whether two of them are one person"]
 
 
 @pytest.mark.parametrize(("names", "said"), [

@@ -292,6 +292,7 @@ def spread(n, of, seed=0):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("learners", "exercises"), [(0, 1), (1, 1), (12, 2), (300, 7)])
 def test_the_picture_holds_its_own_words(tmp_path, learners, exercises):
     from PIL import Image

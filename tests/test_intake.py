@@ -207,6 +207,25 @@ def test_two_learners_of_one_name_stay_two(tmp_path):
     assert len(set(learners(rows))) == 3 and {"ab", "ab (2)"} <= set(learners(rows))
 
 
+def test_moodles_downloads_of_two_assignments_hold_the_same_people(tmp_path):
+    """Moodle numbers people anew in each assignment: with two learners made of each, both would get zeros."""
+    folder = "{}_{}_assignsubmission_file_/x.ipynb"
+    first = {folder.format(name, number): nb() for name, number in (("Ada L", 100), ("Bo K", 101), ("Al", 102), ("Al", 103))}
+    second = {folder.format(name, number): nb(TWO) for name, number in (("Ada L", 201), ("Bo K", 200), ("Al", 202))}
+    put(tmp_path / "class", {"one.zip": zipped(first), "two.zip": zipped(second)})
+    rows = [(row.learner, row.lms_id, row.exercise) for row in collect(tmp_path / "class", [ONE, TWO])]
+    assert rows == [
+        ("Ada L", "100", ONE.name), ("Ada L", "201", TWO.name),
+        ("Al (102)", "102", ONE.name), ("Al (103)", "103", ONE.name), ("Al (202)", "202", TWO.name),  # nobody can tell
+        ("Bo K", "101", ONE.name), ("Bo K", "200", TWO.name)]
+    both = {"a.zip": zipped({folder.format("Ada L", 100): nb(), folder.format("Ada L", 101): nb(TWO)})}
+    assert learners(collect(put(tmp_path / "both", both), [ONE, TWO])) == ["Ada L (100)", "Ada L (101)"]  # one assignment
+    groups = {"a.zip": zipped({folder.format("Ada L", 100): nb()}), "b.zip": zipped({folder.format("Ada L", 105): nb()}),
+              "c.zip": zipped({folder.format("Participant", 7): nb()}), "d.zip": zipped({folder.format("Participant", 8): nb(TWO)})}
+    rows = collect(put(tmp_path / "groups", groups), [ONE, TWO])  # of one assignment: two people of one name
+    assert learners(rows) == ["Ada L (100)", "Ada L (105)", "Participant 7", "Participant 8"]
+
+
 def test_a_name_without_a_number_joins_the_only_learner_of_that_name(tmp_path):
     tree = {
         "Ada Lovelace_11_assignsubmission_file_/01_measuring_energy.ipynb": nb(),

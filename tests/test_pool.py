@@ -178,6 +178,7 @@ def test_a_class_becomes_one_experiment(there, tmp_path, capsys):
     assert "What was left out? Nothing." in said
 
 
+@pytest.mark.slow
 def test_the_same_class_gives_the_same_bytes_whatever_its_files_are_called(there, tmp_path):
     pages = []
     for i, name in enumerate(("learner_{:03d}.jsonl", "{:03d}_zoe.jsonl")):
@@ -891,7 +892,29 @@ def test_ledgers_without_readings_that_are_the_same_count_once(course, tmp_path)
     for name in "ab":
         (tmp_path / f"{name}.jsonl").write_text(text([verdict(), prediction()]))
     kept, left_out = run.gather([tmp_path], course)
-    assert len(kept) == 1 and [said for _, said in left_out] == ["it is there twice"]
+    assert len(kept) == 1 and left_out == [("b.jsonl (like a.jsonl)", "it is there twice")]
+
+
+@pytest.mark.parametrize("lines", [[verdict(), prediction()], learner(random.Random(8))], ids=["no readings", "readings"])
+def test_the_terminal_names_both_copies_however_long_their_names_are(there, tmp_path, capsys, lines):
+    names = [f"{name} of the Long Family Name_12345{at}_assignsubmission_file_/ledger.jsonl"
+             for at, name in enumerate(("Ada Augusta", "Mary Fairfax"))]
+    (tmp_path / "class.zip").write_bytes(zipped({name: text(lines).encode() for name in names}))
+    code, html = pooled([tmp_path / "class.zip"], tmp_path)
+    said = capsys.readouterr().out.splitlines()
+    assert code == 1 and all(name in said[0] for name in names) and " (like class.zip: " in said[0]
+    assert not re.search("Augusta|Fairfax", html)
+
+
+def test_a_question_that_all_skipped_has_no_zero_of_right_answers(course):
+    made = numbered([prediction(answered=False), prediction("06-points", 1, 1.0)], [prediction(answered=False)], course=course)
+    blocks = list(page._predictions(guesses.tallies(made, course)))
+    assert [row for row in blocks[-1][3] if isinstance(row, tuple)] == [
+        ("02-share", "0", "-", "-", "-", "2"), ("06-points", "1", "1", "0", "1.00", "0")]
+    made = numbered([prediction(answered=False)], course=course)
+    (_, said), (kind, _, _, rows) = list(page._predictions(guesses.tallies(made, course)))[1:]
+    assert said.startswith("No ledger holds an answered prediction.") and kind == "table"
+    assert rows[1:] == [("02-share", "0", "-", "-", "-", "1")]
 
 
 def test_a_few_readings_of_somebody_else_cost_these_readings(course, tmp_path):
@@ -1073,6 +1096,7 @@ def mangled(rng, lines):
     return bytes(raw[:rng.randrange(len(raw))] if rng.random() < 0.2 else raw)
 
 
+@pytest.mark.slow
 def test_no_mangled_ledger_raises_and_none_gets_a_word_into_the_page(course, tmp_path):
     rng, kept, left = random.Random(11), [], 0
     for _ in range(1200):

@@ -1,5 +1,6 @@
 """`course release`: no solution gets out, the solved one passes, an untouched one and a mutant do not."""
 
+import errno
 import os
 import re
 import shutil
@@ -62,6 +63,7 @@ def test_the_course_has_exercises_and_each_is_released():
         assert release.is_current(source, ROOT), f"run `course release exercises/source/{source.name}`"
 
 
+@pytest.mark.slow
 def test_the_release_holds_no_solution(exercise):
     lines = release.solution_lines(exercise.solved)
     assert lines
@@ -76,6 +78,7 @@ def test_the_release_holds_no_solution(exercise):
         f"{exercise.notebook.name} is not as released: `course release --force` makes it new, without answers"
 
 
+@pytest.mark.slow
 def test_the_release_keeps_expected_outputs_ids_and_no_pairing(exercise):
     nb = execute.read(exercise.pristine)
     nbformat.validate(nb)
@@ -93,6 +96,7 @@ def test_the_release_keeps_expected_outputs_ids_and_no_pairing(exercise):
     assert visible and hidden, "an exercise needs checks that learners see, and hidden ones"
 
 
+@pytest.mark.slow
 def test_the_solved_one_passes_all_and_the_untouched_one_none(dry, exercise):
     assert dry.problem() == ""
     assert dry.exercise.points > 0
@@ -101,6 +105,7 @@ def test_the_solved_one_passes_all_and_the_untouched_one_none(dry, exercise):
     assert {check.id: check.expected for check in dry.exercise.checks if not check.hidden} == shipped
 
 
+@pytest.mark.slow
 def test_a_fresh_seed_changes_every_hidden_check(dry, exercise):
     stored = {release.grading(cell)["grade_id"]: expected_text(cell)
               for cell in exercise.solved.cells if release.is_check(cell)}
@@ -125,6 +130,7 @@ def test_every_mutant_loses_points(exercise, dry, kernel):
             assert reached < full, f"the mutant {row['name']!r} loses nothing"
 
 
+@pytest.mark.slow
 def test_saving_a_release_in_jupyterlab_touches_nothing_else(exercise, tmp_path):
     folder = tmp_path / "exercises"
     (folder / "source").mkdir(parents=True)
@@ -207,6 +213,7 @@ def test_pytest_fails_a_wrong_answer_whatever_was_saved(sample, tmp_path):
     assert "0.6" in said and "1.5" in said
 
 
+@pytest.mark.slow
 def test_pytest_says_when_a_check_is_gone(sample, tmp_path):
     nb = answered(sample)
     nb.cells = [cell for cell in nb.cells if cell.id != "ex90_share_value"]
@@ -251,7 +258,7 @@ def test_a_learners_course_has_no_sources(sample, tmp_path):
     (root / "course_lib" / "classroom" / "secret.py").write_text("", encoding="utf-8")
     release.release([], root, to=folder, say=lambda line: None)
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert files == {"README.md", "pyproject.toml", "exercises/conftest.py", "exercises/90_sample.ipynb",
+    assert files == {".course-release", "README.md", "pyproject.toml", "exercises/conftest.py", "exercises/90_sample.ipynb",
                      "notebooks/00_sample.ipynb", "notebooks/README.md",
                      "course_lib/assets/exercises/90_sample.ipynb"}
     assert "jupytext" not in (folder / "notebooks" / "00_sample.ipynb").read_text(encoding="utf-8")
@@ -260,8 +267,198 @@ def test_a_learners_course_has_no_sources(sample, tmp_path):
     assert "course_lib.classroom" not in str(project), "an entry point leads into what is not there"
     told = "".join((folder / name).read_text(encoding="utf-8") for name in files)
     assert not [line for line in release.solution_lines(sample.solved) if line in told]
-    with pytest.raises(CourseError, match="is not empty"):
+
+
+@pytest.fixture
+def published(sample, tmp_path):
+    """(root, folder): a course, and its release, in which somebody works."""
+    root, folder = shutil.copytree(sample.root, tmp_path / "course"), tmp_path / "class"
+    (root / "course_lib" / "old.py").write_text("x = 1\n", encoding="utf-8")
+    handout.hand_out(root, folder, say=lambda line: None)
+    (root / "course_lib" / "old.py").unlink()
+    (root / "course_lib" / "new.py").write_text("y = 1\n", encoding="utf-8")
+    (root / "README.md").write_text("# Better\n", encoding="utf-8")
+    for name in (".git/config", "SCHEDULE.md", "exercises/mine.txt", "course_lib/__pycache__/old.pyc"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("of the class", encoding="utf-8")
+    return root, folder
+
+
+def content(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_second_release_replaces_the_first_and_keeps_what_others_put_there(published, tmp_path, monkeypatch, capsys):
+    root, folder = published
+    before = content(folder)
+    monkeypatch.chdir(root)
+    assert cli.main(["release", "--to", str(folder)]) == 0
+    first, kept = capsys.readouterr().out.splitlines()
+    assert first.endswith("/class: a learners' course in place of the earlier one: 2 files written, 1 removed")
+    assert kept == "kept, because they are not of this release: SCHEDULE.md, exercises/mine.txt"  # git's folder goes without saying
+    after, fresh = content(folder), tmp_path / "fresh"
+    assert after["README.md"] == b"# Better\n" and after["course_lib/new.py"] == b"y = 1\n"
+    assert "course_lib/old.py" not in after
+    others = {".git/config", "SCHEDULE.md", "exercises/mine.txt", "course_lib/__pycache__/old.pyc"}
+    assert {name: after.pop(name) for name in others} == {name: before[name] for name in others}
+    handout.hand_out(root, fresh, say=lambda line: None)
+    assert after == content(fresh)  # as a first release would have it
+    assert not list(tmp_path.glob("class.changed*"))
+
+
+def test_what_somebody_changed_in_a_release_is_moved_out_and_not_lost(published):
+    root, folder = published
+    mine = {"README.md": b"# Of this class\n", "course_lib/new.py": b"z = 1\n", "exercises/90_sample.ipynb": b"{}"}
+    for name, data in mine.items():
+        (folder / name).write_bytes(data)
+    (folder / "course_lib" / "old.py").write_bytes(b"x = 2\n")  # the new release has it no more
+    (folder / "exercises" / "conftest.py").write_bytes((folder / "exercises" / "conftest.py").read_bytes()
+                                                       .replace(b"\n", b"\r\n"))  # as git may write it
+    for number in (1, 2):
+        said = []
+        handout.hand_out(root, folder, say=said.append)
+        aside = folder.with_name(f"class.changed-{number}")
+        assert said[0] == (f"changed by somebody since the earlier release, and now in {aside}: "
+                           + ", ".join(name for name in sorted(mine)))
+        assert content(aside) == mine
+        assert (folder / "README.md").read_bytes() == b"# Better\n"
+        assert (folder / "course_lib" / "old.py").read_bytes() == b"x = 2\n" and "course_lib/old.py" in said[2]
+        for name, data in mine.items():
+            (folder / name).write_bytes(data)
+
+
+def test_a_folder_that_no_release_made_is_never_touched(published, tmp_path):
+    root, folder = published
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "README.md").write_text("mine", encoding="utf-8")
+    damaged = shutil.copytree(folder, tmp_path / "damaged")
+    before = content(tmp_path)
+    for place, sentence in ((foreign, r"is not empty, and no release of this course \(.course-release is not in it\)"),
+                            (root, "is this course itself: name a new folder"),
+                            (root / "course_lib" / "class", "lies among the files that a release is made of: name a folder"),
+                            (root / "notebooks", "lies among the files"), (root / "exercises" / "a" / "b", "lies among the")):
+        with pytest.raises(CourseError, match=sentence):
+            handout.hand_out(root, place)
+    assert content(tmp_path) == before
+    for text in ("", "[]", "{}", '{"finished": true, "files": []}', *(f'{{"finished": true, "files": {{{one}}}}}' for one in (
+            '"../x": "0"', '"/x": "0"', '"x": 1')), '{"finished": 1, "files": {}}', '{"files": {}}'):
+        (damaged / handout.MARKER).write_text(text, encoding="utf-8")
+        before = content(tmp_path)
+        with pytest.raises(CourseError, match="course-release is damaged, so nobody can tell"):
+            handout.hand_out(root, damaged)
+        assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize(("change", "sentence"), [
+    (lambda folder: (folder / "course_lib" / "new.py").mkdir(), "new.py is a folder where the release has a file: move it away"),
+    (lambda folder: shutil.rmtree(folder / "course_lib") or (folder / "course_lib").write_text(""), "course_lib is a file where"),
+    (lambda folder: shutil.move(folder / "exercises", folder / "x") and (folder / "exercises").symlink_to("x"),
+     "exercises is a link, and a release writes through none"),
+    (lambda folder: (folder / "course_lib" / "new.py").symlink_to("nowhere"), "new.py is a link, and a release"),
+])
+def test_what_stands_in_the_way_of_a_second_release_stays_as_it_is(published, change, sentence):
+    root, folder = published
+    change(folder)
+    before = content(folder)
+    with pytest.raises(CourseError, match=sentence):
         handout.hand_out(root, folder)
+    assert content(folder) == before
+
+
+def test_a_second_release_that_cannot_be_made_leaves_the_first(published):
+    root, folder = published
+    (root / "README.md").write_text(f"# A\n\n{handout.INSTRUCTORS}\n", encoding="utf-8")
+    before = content(folder)
+    with pytest.raises(CourseError, match="one of a pair is missing"):
+        handout.hand_out(root, folder)
+    assert content(folder) == before
+
+
+def cut_short(monkeypatch, files, error):
+    """No release can write more than so many files and the marker before them."""
+    whole, left = handout.write_whole, [None] * (files + 1)
+
+    def write(path, data):
+        if not left:
+            raise error
+        whole(path, data)
+        left.pop()
+
+    monkeypatch.setattr(handout, "write_whole", write)
+
+
+@pytest.mark.parametrize(("error", "advice"), [
+    (OSError(errno.ENOSPC, "No space left on device"), "No space left.*: make room, then run the same command again"),
+    (PermissionError(errno.EACCES, "Permission denied"), "Permission denied.*: see to that, then run the same command again"),
+])
+def test_a_second_release_that_was_cut_short_goes_on(published, monkeypatch, error, advice):
+    root, folder = published
+    cut_short(monkeypatch, 1, error)
+    with pytest.raises(CourseError, match=advice):
+        handout.hand_out(root, folder)
+    monkeypatch.undo()
+    said = []
+    handout.hand_out(root, folder, say=said.append)
+    assert said[0].endswith("in place of one that was not finished: 1 file written, 1 removed")
+    assert "changed by" not in "".join(said) and not list(folder.parent.glob("class.changed*"))
+
+
+def test_where_the_edited_files_went_is_said_though_the_release_fails_after_that(published, monkeypatch):
+    root, folder = published
+    (folder / "README.md").write_text("# Of this class\n", encoding="utf-8")
+    cut_short(monkeypatch, 0, OSError(errno.ENOSPC, "No space left on device"))
+    said = []
+    with pytest.raises(CourseError, match="make room"):
+        handout.hand_out(root, folder, say=said.append)
+    aside = folder.with_name("class.changed-1")
+    assert said == [f"changed by somebody since the earlier release, and now in {aside}: README.md"]
+    assert content(aside) == {"README.md": b"# Of this class\n"}
+
+
+def test_the_course_may_change_after_a_release_that_was_cut_short(published, tmp_path, monkeypatch):
+    """What only that release wrote goes, and what it replaced is not taken for somebody's."""
+    root, folder = published
+    cut_short(monkeypatch, 2, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        handout.hand_out(root, folder)
+    monkeypatch.undo()
+    assert (folder / "course_lib" / "new.py").exists() and (folder / "README.md").read_bytes() == b"# Better\n"
+    (folder / "README.md.part").write_bytes(b"# Be")  # as after a kill
+    (root / "course_lib" / "new.py").unlink()
+    (root / "README.md").write_text("# Best\n", encoding="utf-8")
+    said, fresh = [], tmp_path / "fresh"
+    handout.hand_out(root, folder, say=said.append)
+    assert said[0].endswith("not finished: 1 file written, 1 removed") and "SCHEDULE.md, exercises/mine.txt" in said[1] and not said[2:]
+    handout.hand_out(root, fresh, say=lambda line: None)
+    after = content(folder)
+    assert {name: after[name] for name in content(fresh)} == content(fresh)
+    assert set(after) - set(content(fresh)) == {".git/config", "SCHEDULE.md", "exercises/mine.txt",
+                                                "course_lib/__pycache__/old.pyc"}
+
+
+@pytest.mark.parametrize("files", [-1, 0, 3])
+def test_a_first_release_that_was_stopped_goes_on_with_the_same_command(sample, tmp_path, monkeypatch, files):
+    folder, fresh = tmp_path / "class", tmp_path / "fresh"
+    cut_short(monkeypatch, files, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        handout.hand_out(sample.root, folder)
+    monkeypatch.undo()
+    if files < 0:
+        (folder / f"{handout.MARKER}.part").write_bytes(b"{")  # as after a kill
+    said = []
+    handout.hand_out(sample.root, folder, say=said.append)
+    handout.hand_out(sample.root, fresh, say=lambda line: None)
+    assert len(said) == 1 and content(folder) == content(fresh)
+
+
+def test_a_file_that_the_teacher_removed_comes_back_and_that_is_said(published):
+    root, folder = published
+    (folder / "exercises" / "conftest.py").unlink()
+    said = []
+    handout.hand_out(root, folder, say=said.append)
+    assert said[1] == "not there any more, and written again: exercises/conftest.py"
+    assert (folder / "exercises" / "conftest.py").exists()
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,8 @@ def add_commands(commands):
     release.add_argument("files", nargs="*", metavar="FILE", help="sources; none: all exercises")
     release.add_argument("--force", action="store_true", help="release again though nothing changed")
     release.add_argument("--to", metavar="FOLDER",
-                         help="write a whole course for learners, without sources, into this new folder")
+                         help="write a whole course for learners, without sources, into this folder: a new one, or that of "
+                              "an earlier release, which is replaced")
 
     links = command("links", "Set the repository's address: badges, links and setup cells.",
                     "course links my-school/frugal-ai-lab")

@@ -8,9 +8,12 @@ skip marks or not, and may raise. `exercises/conftest.py` and `course check` bot
 
 import ast
 import contextlib
+import json
 import os
 import re
 from collections import Counter
+from importlib import resources
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -23,6 +26,7 @@ from .binds import binds
 SECONDS = 60.0  # for one cell
 _UNDEFINED = re.compile(r"name '(\w+)' is not defined")
 _LINE = re.compile(r"\([^()]*, (line \d+)\)$")  # of a SyntaxError, after a file's name that says nothing
+_NO_CELL = "not run: the exercise's cell that makes"
 _LINES, _CHARACTERS = 40, 2000  # of a text that came: enough to see what is wrong
 
 
@@ -45,7 +49,8 @@ def problem(cells):
     for word, mark in (("check", "grade"), ("answer", "solution")):
         needed = [name for name, (where, _) in released.items() if where == file and _marks(name).get(mark)]
         if lost := [name for name in needed if name not in kinds]:
-            return (f"the {word} cell {', '.join(lost)} is missing; take a fresh copy from "
+            several = f"cells {', '.join(lost[:-1])} and {lost[-1]} are" if lost[1:] else f"cell {lost[0]} is"
+            return (f"the {word} {several} missing; take a fresh copy from "
                     "course_lib/assets/exercises and paste your answers into it")
         if turned := [name for name in needed if kinds[name] != "code"]:
             return f"the {word} cell {turned[0]} is a {kinds[turned[0]]} cell; make it a code cell again"
@@ -68,6 +73,38 @@ def pasted(cells, file):
     return found
 
 
+def lost(cells):
+    """{name: what is said of it}, of the names that the exercise's own cells make, imports first of all, and `cells` lack.
+
+    A given cell is known by its id. Where a tool dropped the ids of most of them, nothing can be told: {}.
+    """
+    (file, _), = Counter(pristine()[name_of(cell)][0] for cell in cells if name_of(cell) in pristine()).most_common(1)
+    named = os.environ.get("COURSE_PRISTINE")
+    folder = Path(named) if named else resources.files("course_lib") / "assets" / "exercises"
+    given = [cell for cell in json.loads((folder / file).read_text(encoding="utf-8"))["cells"]
+             if "nbgrader" not in cell["metadata"]]
+    ids, texts, found = {cell.get("id") for cell in cells}, {cell.source.strip() for cell in cells}, {}
+    if 2 * sum(cell.get("id") in ids for cell in given) < len(given):
+        return {}
+    for cell in given:
+        text = "".join(cell["source"]).strip()
+        if cell["cell_type"] == "code" and cell.get("id") not in ids and text not in texts:
+            said = (f"the exercise's cell that begins `{text.partition(chr(10))[0][:60]}` is gone: copy it from "
+                    f"course_lib/assets/exercises/{file} to its place again")
+            found |= dict.fromkeys(binds(text) | _imported(text), said)
+    return found
+
+
+def _imported(text):
+    """The names that the import statements of a cell make; of what is no plain Python, none."""
+    try:
+        body = ast.parse(text).body
+    except SyntaxError:
+        return set()
+    return {(alias.asname or alias.name).partition(".")[0] for node in body
+            if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}
+
+
 def register(config, folder):
     """Judge the notebooks in `folder`, whatever else pytest runs: for a conftest's pytest_configure."""
     nbval_fixes.install()
@@ -88,6 +125,7 @@ class Checks:
         self.tell, self.counts, self.notes = tell or (lambda path, text: None), {}, {}
         self._checks, self._tasks = {}, {}  # by item: its notebook; the grade_id of the answer cell before it
         self._wrong = {}  # by notebook and name of a cell: what is said of it
+        self._lost = {}  # by notebook: what lost() tells
 
     def pytest_unconfigure(self):
         nbval_fixes.uninstall()
@@ -104,7 +142,7 @@ class Checks:
             notebook = next(iter(cells)).parent
             if wrong := problem(notebook.nb.cells):
                 raise pytest.UsageError(f"{path.name}: {wrong}")
-            notebook.cell_seconds, task = self.seconds, None
+            notebook.cell_seconds, task, self._lost[path] = self.seconds, None, lost(notebook.nb.cells)
             cells, found = _in_place(cells, items)
             self.notes[path] = [f"answer cell '{name}' is missing: your cell that defines {', '.join(sorted(names))} "
                                 "is graded" for name, names in found.items()]
@@ -147,7 +185,8 @@ class Checks:
                 self._judge(item, error, said)
             elif said:
                 self._wrong[item.parent, item.name] = said
-                if item.name != self._tasks[item] and not isinstance(error, nbval_fixes.KernelGone):
+                if item.name != self._tasks[item] and not (isinstance(error, nbval_fixes.KernelGone)
+                                                           or said.startswith(_NO_CELL)):
                     cell = f"the cell that begins `{item.cell.source.strip().partition(chr(10))[0][:60]}`"
                     self.notes[item.path].append(plain(
                         said.replace("your answer", cell, 1) if "your answer" in said else f"{cell}: {said}"))
@@ -159,7 +198,8 @@ class Checks:
             came = nbval_fixes.shown(item.test_outputs or ())
             if error and came == expected:
                 said = f"not yet, nbval says: {error}"
-        item.in_words = plain(f"{item.name}: {said}" if isinstance(error, nbval_fixes.KernelGone) else
+        alone = isinstance(error, nbval_fixes.KernelGone) or said and said.startswith(_NO_CELL)
+        item.in_words = plain(f"{item.name}: {said}" if alone else
                               in_words(item.name, came and _cut(came), expected, said))
         if not error:
             self.counts[item.path][1] += 1
@@ -181,8 +221,11 @@ class Checks:
         if running.reply.get("status") != "error":
             return None
         kind, text = str(running.reply.get("ename")), _LINE.sub(r"(\1)", str(running.reply.get("evalue")))
-        missing = _UNDEFINED.search(text) if kind == "NameError" and item in self._checks else None
-        if missing and missing[1] in map(_id, ast.walk(ast.parse(item.cell.source))):
+        missing = _UNDEFINED.search(text) if kind == "NameError" else None
+        if missing and (gone := self._lost[item.path].get(missing[1])):
+            self.notes[item.path] += [gone] * (gone not in self.notes[item.path])
+            return f"{_NO_CELL} {missing[1]!r} is gone."
+        if missing and item in self._checks and missing[1] in map(_id, ast.walk(ast.parse(item.cell.source))):
             return answer or f"{unnamed(missing[1])} No cell above makes it."
         return raised(kind, text, "save the notebook, then ask again")
 

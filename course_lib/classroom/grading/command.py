@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from .. import CourseError
 from . import cluster, model
 
 COMMANDS = ("grade", "merge", "export")
@@ -16,8 +17,8 @@ def add_commands(commands):
 
     grade = command("grade", "Grade what learners handed in, through nbval, in a sandbox.",
                     "course grade exercises/source/01_measuring_energy.py class.zip -o grades.csv")
-    grade.add_argument("exercises", metavar="EXERCISES", type=Path,
-                       help="the course's folder exercises, a source, or a released notebook")
+    grade.add_argument("exercises", metavar="EXERCISES", type=Path, nargs="+",
+                       help="the course's folder exercises, or those to grade: sources, or released notebooks")
     grade.add_argument("submissions", metavar="SUBMISSIONS", type=Path,
                        help="a folder, a zip (from Moodle or Canvas too), or one notebook")
     grade.add_argument("-o", "--out", metavar="CSV", type=Path, default=Path("grades.csv"),
@@ -50,14 +51,17 @@ def add_commands(commands):
     pages.add_argument("--feedback", metavar="FOLDER", type=Path, help="as in course grade")
     pages.add_argument("--no-feedback", action="store_true", help="write no pages")
 
-    export = command("export", "Write grades as Canvas or Moodle takes them.",
+    export = command("export", "Write grades, or the learners' pages, as Canvas or Moodle takes them.",
                      "course export grades.csv --canvas gradebook.csv -o for_canvas.csv")
     export.add_argument("grades", metavar="GRADES", type=Path, help="what `course grade` wrote")
     kind = export.add_mutually_exclusive_group(required=True)
     for name, what in (("canvas", "the gradebook that Canvas exported"), ("moodle", "Moodle's grading worksheet")):
         kind.add_argument(f"--{name}", metavar="CSV", nargs="?", const="", help=f"{what}; leave it out for a short file "
                           "by the learners' numbers")
-    export.add_argument("-o", "--out", metavar="CSV", type=Path, required=True, help="the file to upload")
+    kind.add_argument("--moodle-feedback", metavar="FOLDER", nargs="?", const="",
+                      help="the learners' pages in a zip, for Moodle's 'Upload multiple feedback files in a zip'; FOLDER holds "
+                           "the pages (default: beside the grades, NAME_feedback)")
+    export.add_argument("-o", "--out", metavar="FILE", type=Path, required=True, help="the file to upload")
     export.add_argument("--exercise", metavar="NAME", help="which exercise, where the grades hold several")
     export.add_argument("--column", metavar="NAME", help="which column of the gradebook")
 
@@ -87,6 +91,13 @@ def run(options, root=None):
     if options.command == "export":
         from .exports import export
 
+        if options.moodle_feedback is not None:
+            from .feedback_zip import export_feedback
+
+            if options.column is not None:
+                raise CourseError("--column is for grades: with --moodle-feedback, leave it out")
+            export_feedback(options.grades, options.moodle_feedback, options.out, exercise=options.exercise)
+            return 0
         kind = "canvas" if options.canvas is not None else "moodle"
         template = options.canvas if kind == "canvas" else options.moodle
         export(options.grades, Path(template) if template else None, kind, options.out, exercise=options.exercise,
@@ -106,7 +117,7 @@ def run(options, root=None):
                           memory_mb=options.memory_mb)
     part = options.shard is not None  # pages and picture of a part come with `course merge`
     return grade(Request(
-        options.exercises, options.submissions, options.out, seed=options.seed, only=tuple(options.only),
+        tuple(options.exercises), options.submissions, options.out, seed=options.seed, only=tuple(options.only),
         regrade=options.regrade, workers=options.workers, limits=limits, sandboxed=not options.no_sandbox,
         feedback=options.feedback if part else feedback, picture=not part, shard=options.shard, dask=options.dask),
         root)

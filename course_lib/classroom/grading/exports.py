@@ -40,11 +40,11 @@ def export(grades, template, kind, out, *, exercise=None, column=None, say=print
         if Path(out).resolve() == Path(source).resolve():
             raise CourseError(f"-o {out} would overwrite what is read: name another file")
     rows = read_csv(grades)
-    name = _choose(exercise, [row["exercise"] for row in rows if row["exercise"]], grades)
+    name = choose(exercise, [row["exercise"] for row in rows if row["exercise"]], grades)
     rows, said = [row for row in rows if row["exercise"] == name], []
     for status, why in _NOT_WRITTEN.items():
         if left := [_with_reason(row) for row in rows if row["status"] == status]:
-            said.append(f"not written, because {why}: {_people(left, 240)}")
+            said.append(f"not written, because {why}: {people(left, 240)}")
     rows = [row for row in rows if row["status"] not in _NOT_WRITTEN and row["score"] is not None]
     if not rows:
         raise CourseError("; ".join([f"{grades} holds no graded notebook of {name}, so nothing is written", *said]))
@@ -66,11 +66,12 @@ def _from_template(rows, name, kind, template, out, column):
     said = _fill(sheet, matched, name, out)
     for why, names in (("no row of the template fits", unknown),
                        ("several rows fit, or several learners fit one row", unclear)):  # fmt: skip
-        said += [f"not written, because {why}: {_people(names)}"] * bool(names)
+        said += [f"not written, because {why}: {people(names)}"] * bool(names)
     return said
 
 
-def _choose(wanted, names, grades):
+def choose(wanted, names, grades):
+    """The one exercise of `names` that `wanted` means, or the only one. CourseError where it is not one."""
     names = sorted(set(names))
     if wanted is None and len(names) == 1:
         return names[0]
@@ -93,7 +94,8 @@ def _with_reason(row):
     return (one_line(row["learner"], 80) or "(no name)") + reason
 
 
-def _people(names, columns=80):
+def people(names, columns=80):
+    """Names on one line, case aside in order."""
     return "; ".join(one_line(name, columns) or "(no name)" for name in sorted(names, key=str.casefold))
 
 
@@ -123,8 +125,8 @@ def _fill(sheet, matched, name, out):
     if not sheet.full:
         said.append("the template names no maximum: the points are written as they are")
     if replaced:
-        said.append(f"replaced: {_people(replaced, 120)}")
-    said += [f"left as it was, because the learner {why}: {_people(names)}" for why, names in left.items()]
+        said.append(f"replaced: {people(replaced, 120)}")
+    said += [f"left as it was, because the learner {why}: {people(names)}" for why, names in left.items()]
     if rest := len(sheet.people) - len(matched):
         said.append(f"left as it was, because no grade here fits: {plural(rest, 'row')} of the template")
     return said
@@ -147,7 +149,7 @@ def _smallest(rows, name, kind, out, column):
     _write(out, table, ",", False)
     said = [f"{plural(len(known), 'grade')} of {name} written into {out}, by number"]
     if unknown := [row["learner"] for row in rows if row not in known]:
-        said.append(f"not written, because their number is not known: {_people(unknown)}")
+        said.append(f"not written, because their number is not known: {people(unknown)}")
     return said
 
 

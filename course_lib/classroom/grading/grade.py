@@ -33,7 +33,7 @@ def grade(request: Request, root=None, *, engine=None, collect=None, say=print, 
         from .intake import collect
     request.check()
     run = _Run(request, engine, say, complain)
-    run.load(engine.sources(request.exercises, root))
+    run.load(root)
     run.take(collect(request.submissions, run.known))
     with store.opened(Path(request.out).with_suffix(".jsonl"), complain) as run.store, stopped_like_ctrl_c():
         run.choose_seed()
@@ -62,11 +62,17 @@ class _Run:
     def __init__(self, request, engine, say, complain):
         self.request, self.engine, self.say, self.complain = request, engine, say, complain
         self.chosen, self.known, self.unread, self.dry, self.todo, self.ready = [], [], [], {}, [], []
+        self.handed_in = set()  # the exercises that somebody handed in, of those asked for
         self.failed, self.troubled, self.interrupted, self.store = [], False, False, None
 
-    def load(self, sources):
+    def load(self, root):
         """The exercises to grade, and their neighbours, so that a neighbour's notebook is known for what it is."""
-        self.sources = [Path(source) for source in sources]
+        found = {}  # by name: one that is named twice is graded once
+        for place in self.request.exercises:
+            for source in map(Path, self.engine.sources(place, root)):
+                if found.setdefault(source.stem, source).resolve() != source.resolve():
+                    raise CourseError(f"{found[source.stem]} and {source} have one name, and grades go by it: name one of them")
+        self.sources = [found[name] for name in sorted(found)]
         for source in self.sources:
             try:
                 self.chosen.append(self.engine.load_exercise(source))
@@ -92,6 +98,8 @@ class _Run:
         """What was handed in, and whom of them to grade. Raises CourseError where --only names nobody."""
         self.found, only = found, self.request.only
         self.asked = plan.learners(found, only)
+        self.handed_in = {submission.exercise for submission in found} & {exercise.name for exercise in self.chosen}
+        self.handed_in |= {name for name in self.unread if any(name in submission.file for submission in found)}
         if only:
             self.say(f"only {plan.some(sorted(self.asked))}")
 
@@ -192,14 +200,19 @@ class _Run:
             names = {"", *(exercise.name for exercise in self.chosen)}
             gone, others = self.rows.forget(set(self.share), names)
             where = f"no longer in {request.submissions}" if request.shard is None else "not in this shard"
-            if gone:
-                self.say(f"{where}, so no longer in the grades: {plan.some(gone)}")
+            if renamed := plan.renamed(gone, self.found):
+                now = (f"{old} is {' and '.join(new)}" for old, new in sorted(renamed.items()))
+                self.say(f"named otherwise in the grades now: {plan.some(now, columns=120)}")
+            here = {pair[0] for pair in self.share} if request.shard is None else ()
+            if left := sorted({*gone} - {*renamed, *here}):
+                self.say(f"{where}, so no longer in the grades: {plan.some(left)}")
             if others:
                 self.say(f"graded earlier, from other submissions, and still in the grades: {plan.some(others)}")
         for _, row in self.ready:
             if row:
                 self.store.put(row)
-        count = Counter(row.result.status for _, row in self.ready if row)
+        nobody = self.store.not_handed_in(self.handed_in)
+        count = Counter(row.result.status for _, row in self.ready if row and row.result.exercise not in nobody)
         told = [f"{plural(len(self.todo), 'notebook')} to grade" if self.todo
                 else f"nothing new to grade (seed {self.seeds[0]})"]
         for status, what in ((model.BROKEN, "{} cannot be graded"), (model.MISSING, "{} not handed in")):
@@ -246,8 +259,8 @@ class _Run:
     def finish(self):
         """Write what came of it; returns the exit code."""
         request, failed = self.request, self.failed
-        whole = publish(self.store, request.out, feedback=request.feedback, picture=request.picture, say=self.say,
-                        complain=self.complain)
+        whole = publish(self.store, request.out, handed_in=self.handed_in, feedback=request.feedback, picture=request.picture,
+                        say=self.say, complain=self.complain)
         for result in failed[:_NAMED]:
             self.complain(f"{one_line(result.learner, 40)}, {result.exercise}: {result.problem}")
         if len(failed) > _NAMED:

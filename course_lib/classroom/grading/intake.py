@@ -52,15 +52,16 @@ def collect(path, exercises, *, max_mb=5, ignore=()):
     single_file = path.is_file() and names.ENDING.search(path.name)
     top = "" if single_file else path.resolve().name if path.is_dir() else names.stem(path.name)
     whos = names.layout([f.item.parts for f in found], top, [exercise.name for exercise in exercises])
-    labels = names.labels(whos)
+    people = names.united(whos, [f.item.parts for f in found], [f.submission.exercise for f in found])
+    labels = names.labels(people)
     learners = defaultdict(list)
-    for one, who in zip(found, whos, strict=True):
-        one.who = who
-        learners[labels[who.name, who.lms_id]].append(one)
+    for one, who, person in zip(found, whos, people, strict=True):
+        one.who, one.submission = who, replace(one.submission, lms_id=who.lms_id)
+        learners[labels[person.name, person.lms_id]].append(one)
     rows = []
     for learner, theirs in learners.items():
         number = next((one.who.lms_id for one in theirs if one.who.lms_id), "")
-        rows += (replace(row, learner=learner, lms_id=clean(number, 40)) for row in _rows(theirs))
+        rows += (replace(row, learner=learner, lms_id=clean(row.lms_id or number, 40)) for row in _rows(theirs))
     return sorted(rows, key=lambda row: (row.learner.casefold(), row.learner, row.exercise, row.file))
 
 

@@ -147,6 +147,27 @@ def _who(parts, top, named, shared):
     return Who(" ".join(named.sub(" ", name).split()) or name, "", (), own.rest)
 
 
+def united(whos, all_parts, exercises):
+    """`whos` with one number for each person, where Moodle's downloads of several assignments lie side by side.
+
+    Moodle counts people anew in each assignment. Two numbers of one name are one person where they stand in different
+    downloads and for different exercises (`exercises`: of each file, or ""); else they are two people.
+    """
+    places, asked, first = defaultdict(dict), defaultdict(lambda: defaultdict(set)), {}
+    for who, parts, exercise in zip(whos, all_parts, exercises, strict=True):
+        if who.lms_id and not who.order and who.name != "Participant":  # a number of Moodle; not of somebody anonymous
+            at = next((i for i in range(len(parts)) if (found := _lms_at(parts, i)) and found.lms_id == who.lms_id), 0)
+            places[who.name].setdefault(who.lms_id, set()).add(parts[:at])
+            asked[who.name][exercise].add(who.lms_id)
+    for name, numbers in places.items():
+        boxes = [box for of_one in numbers.values() for box in of_one]
+        apart = all(len(its) == 1 for exercise, its in asked[name].items() if exercise)
+        if len(set(boxes)) == len(boxes) and apart:
+            first[name] = min(numbers)
+    return [who._replace(lms_id=first[who.name]) if who.lms_id and not who.order and who.name in first else who
+            for who in whos]
+
+
 def labels(whos):
     """{(name, LMS number): the name for the gradebook}, of a list of Who; no two learners share one.
 

@@ -12,7 +12,7 @@ from .. import CourseError
 from . import model
 from .names import pattern, stem
 from .records import Row, key
-from .texts import one_line
+from .texts import one_line, plural
 
 _NAMED = 5  # so many names stand in a sentence
 _FILES = 3  # and so many files
@@ -48,7 +48,7 @@ def pair_up(found, names, refused, say):
         else:
             loose.append(submission)
         if submission.exercise and submission.file:
-            file = _last(submission.file)
+            file = own_name(submission.file)
             for name in names:
                 if name != submission.exercise and patterns[name].search(stem(file)):
                     said[submission.learner, name].append(f"handed in: {file}, which is exercise {submission.exercise}")
@@ -58,6 +58,13 @@ def pair_up(found, names, refused, say):
     if alike := look_alikes(found):
         say(f"look at these names: {'; '.join(alike[:_NAMED])}" + f" and {len(alike) - _NAMED} more" *
             (len(alike) > _NAMED))
+    joined, apart = namesakes(found)
+    if joined:
+        say(f"taken as one person each by their name, because each of Moodle's downloads numbers people anew: "
+            f"{plural(len(joined), 'learner')} ({some(joined)}); look where two of your class share a name")
+    if apart:
+        say(f"graded apart, because one name has several numbers: {some(apart, 2 * _NAMED)}; look whether two of them are "
+            "one person")
     for submission in loose:  # with one exercise to grade, it is meant for that one
         pair = submission.learner, names[0] if len(names) == 1 and not refused else ""
         if pair in pairs:
@@ -73,7 +80,7 @@ def pair_up(found, names, refused, say):
     return pairs
 
 
-def _last(file):
+def own_name(file):
     """The file's own name, of the place where it was found: "class.zip: Ada/01.ipynb"."""
     return file.rpartition("/")[2].rpartition(".zip: ")[2]
 
@@ -94,6 +101,35 @@ def look_alikes(found):
         re.search(r"\(\d+\)$", name) or name.endswith(" 2") and counted[name[:-2]] == 1)]
 
 
+def _numbers(found):
+    """{learner: numbers of the LMS}: one in each of Moodle's downloads, none where its pattern is not there."""
+    numbers = defaultdict(set)
+    for submission in found:
+        numbers[submission.learner] |= {submission.lms_id} - {""}
+    return numbers
+
+
+def namesakes(found):
+    """(learners with several numbers of the LMS, learners who share a name and are told apart by their numbers)."""
+    numbers = _numbers(found)
+    apart = {learner for learner, its in numbers.items() if any(learner.endswith(f" ({one})") for one in its)}
+    return sorted(learner for learner, its in numbers.items() if len(its) > 1), sorted(apart)
+
+
+def renamed(gone, found):
+    """{earlier name: present ones} of learners who were "Al" and are "Al (102)" now, or the other way round.
+
+    `gone`: {earlier name: numbers of the LMS}. The number must be the same.
+    """
+    def bare(name):
+        return re.sub(r" \([^()]+\)$", "", name)
+
+    present = _numbers(found)
+    new = {old: sorted(name for name in present if present[name] & its and name != old and bare(name) == bare(old))
+           for old, its in gone.items()}
+    return {old: names for old, names in new.items() if names}
+
+
 def in_order(pairs, shard=None):
     """The pairs sorted, or the share of one shard (i, n): every n-th from the i-th on."""
     share = sorted(pairs, key=lambda pair: (pair[0].casefold(), *pair))
@@ -105,11 +141,11 @@ def learners(found, only=()):
 
     Case and accents are set aside where nobody is called exactly so. Raises CourseError where nobody is, or several.
     """
-    numbers = {submission.learner: submission.lms_id for submission in found}
+    numbers = _numbers(found)
     wanted = set() if only else set(numbers)
     for name in only:
-        mine = {learner for learner, number in numbers.items()
-                if _plain(name) == _plain(learner) or (number and name == number)}
+        mine = {learner for learner, its in numbers.items()
+                if _plain(name) == _plain(learner) or (name and name in its)}
         for fits in (str.__eq__, str.startswith, str.__contains__):
             if not mine and _bare(name):
                 mine = {learner for learner in numbers if fits(_bare(learner), _bare(name))}
@@ -151,13 +187,15 @@ class Rows:
     def forget(self, share, names):
         """Drop the rows of `names` that came from this folder and are not in `share` any more.
 
-        Returns the learners of the rows dropped, and of those kept because they came from elsewhere.
+        Returns {learner of rows dropped: their numbers}, and the learners of rows kept because they came from elsewhere.
         """
         others = {pair: row for pair, row in self.store.rows.items() if pair not in share and pair[1] in names}
-        gone = [pair for pair, row in others.items() if row.root == self.root]
-        for pair in gone:
-            self.store.drop(pair)
-        return sorted({pair[0] for pair in gone}), sorted({pair[0] for pair in others} - {pair[0] for pair in gone})
+        gone = defaultdict(set)
+        for pair, row in others.items():
+            if row.root == self.root:
+                self.store.drop(pair)
+                gone[pair[0]].add(row.result.lms_id)
+        return gone, sorted({pair[0] for pair in others} - {*gone})
 
     def blank(self, submission):
         """The row of a submission that cannot be read, or of none; None where it was handed in elsewhere before."""

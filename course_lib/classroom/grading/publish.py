@@ -5,18 +5,27 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from .texts import cut, one_line, write_whole
+from .plan import some
+from .texts import cut, one_line, plural, write_whole
 
 
-def publish(store, out, *, feedback=None, picture=True, say=print, complain=print):
+def publish(store, out, *, handed_in=(), feedback=None, picture=True, say=print, complain=print):
     """Write everything that `store` tells; True where all of it could be written.
 
     out: the CSV's path; the picture stands beside it. feedback: the folder of the learners' pages, None for none.
+    An exercise that nobody handed in is left out: its rows wait in the store, zeros among them, until somebody does.
+    handed_in: names of exercises that were handed in, though no row of the store may tell it yet.
     """
     from . import gradebook
 
-    exercises = list(store.exercises().values())
-    results = [row.result for row in store.rows.values()]
+    nobody = store.not_handed_in(handed_in)
+    exercises = [exercise for name, exercise in store.exercises().items() if name not in nobody]
+    results = [row.result for row in store.rows.values() if row.result.exercise not in nobody]
+    if nobody:
+        unknown = [row.result.file for row in store.rows.values() if not row.result.exercise]
+        look = f"; but look at {plural(len(unknown), 'file')} of an exercise that could not be told: {some(unknown, 3, 80)}"
+        say(f"left out, because nobody has handed {'them' if nobody[1:] else 'it'} in yet: "
+            + ", ".join(one_line(name, 44) for name in nobody) + look * bool(unknown))
     whole = _table(store, gradebook.csv_bytes(results, exercises), Path(out), say, complain)
     if feedback is not None:
         whole &= _pages(results, exercises, Path(feedback), say, complain)

@@ -91,6 +91,12 @@ class Kept:
         known = {data["name"]: Exercise.from_public(data) for run in self.runs for data in run["exercises"]}
         return {name: known[name] for name in sorted(known) if any(name == pair[1] for pair in self.rows)}
 
+    def not_handed_in(self, handed_in=()):
+        """Exercises of which no row tells a hand-in, nor `handed_in` does. None of them where that would be all."""
+        told = {*handed_in, *(pair[1] for pair, row in self.rows.items() if row.result.status != MISSING)} - {""}
+        left = [name for name in self.exercises() if name not in told]
+        return left if told & {*self.exercises()} else []
+
     def tried(self, exercise, environment):
         """The exercise with the texts of its last dry run, if there was one of this version in this environment."""
         for run in reversed(self.runs):

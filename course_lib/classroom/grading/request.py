@@ -9,9 +9,12 @@ from . import model
 
 @dataclass
 class Request:
-    """What was asked for. `feedback`: a folder, or None for no pages. `shard`: (i, n) with i from 1."""
+    """What was asked for. `feedback`: a folder, or None for no pages. `shard`: (i, n) with i from 1.
 
-    exercises: Path
+    `exercises`: paths of folders, sources, released notebooks.
+    """
+
+    exercises: tuple
     submissions: Path
     out: Path
     seed: int | None = None
@@ -30,6 +33,9 @@ class Request:
         out, given = Path(self.out).resolve(), Path(self.submissions)
         if not given.exists():
             raise CourseError(f"{given} is not there: name the folder, the zip or the notebook that was handed in")
+        if given.suffix == ".py" or self._is_exercise(given):
+            raise CourseError(f"{given} is an exercise: name what was handed in, a folder, a zip or a notebook, after the "
+                              "exercises")
         check_out(self.out)
         for place in (out, *([Path(self.feedback).resolve()] if self.feedback else [])):
             if given.is_dir() and given.resolve() in (place, *place.parents):
@@ -40,6 +46,15 @@ class Request:
         if self.shard and self.seed is None:
             raise CourseError("--shard needs --seed, so that all shards ask the same hidden questions: on Slurm, "
                               "--seed $SLURM_ARRAY_JOB_ID")
+
+    def _is_exercise(self, given):
+        """True for the last of exercises/*.ipynb, where nobody named submissions: it has a source, and others are graded.
+
+        The notebook of an exercise that is named itself, or in a folder that is named, may be somebody's answers.
+        """
+        named = [Path(place) for place in self.exercises]
+        return (given.suffix == ".ipynb" and (given.parent / "source" / f"{given.stem}.py").is_file()
+                and not any(place.is_dir() or place.stem == given.stem for place in named))
 
 
 def check_out(out):

@@ -84,11 +84,11 @@ def plural(n, thing):
 
 
 def write_whole(path, data):
-    """Write bytes beside `path`, then put them in its place: never half written. OSError as it comes."""
+    """Write bytes beside `path`, then put them in its place: never half written, and nothing else stays. OSError as it comes."""
     part = Path(path).with_name(Path(path).name + ".part")
     try:
         part.write_bytes(data)
         os.replace(part, path)
-    except OSError:
+    except BaseException:  # Ctrl-C too
         part.unlink(missing_ok=True)
         raise

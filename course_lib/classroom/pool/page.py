@@ -163,18 +163,23 @@ def _middle(group):
 
 def _predictions(tallies):
     yield "h2", "What did the class expect?"
-    if not any(tally.answered for tally in tallies):
-        yield "p", "No ledger holds an answered prediction. Skipped ones, where the stated guess stands in, do not count."
-        return
-    yield "p", ("Right is the same word, or a number within 10 % of the learner's own result. Only the first answer of a "
-                "ledger counts, because a second one has seen the result. Skipped questions stand apart.")
+    if any(tally.answered for tally in tallies):
+        yield "p", ("Right is the same word, or a number within 10 % of the learner's own result. Only the first answer of a "
+                    "ledger counts, because a second one has seen the result. Skipped questions stand apart; where all "
+                    "ledgers skipped one, there is nothing to judge, and a dash stands there.")
+    else:
+        yield "p", ("No ledger holds an answered prediction. Skipped ones, where the stated guess stands in, do not count."
+                    + " The table tells how many came to each question." * bool(tallies))
     rows = []
     for question, some in itertools.groupby(tallies, key=lambda t: t.question):
         rows.append(question.text)
-        rows += [(f"{question.key} ({t.label})" if t.label else question.key, str(t.answered), str(t.counts["right"]),
-                  str(t.counts["near"]) if question.numeric else "-", _factor(t.typical), str(t.skipped)) for t in some]
-    yield ("table", "Near: within half and double, but not right. Typical: the median of answer / result",
-           ("Question", "Answers", "Right", "Near", "Typical", "Skipped"), rows)
+        for t in some:
+            right, near = (str(t.counts[word]) if t.answered else "-" for word in ("right", "near"))
+            rows.append((f"{question.key} ({t.label})" if t.label else question.key, str(t.answered), right,
+                         near if question.numeric else "-", _factor(t.typical), str(t.skipped)))
+    if rows:
+        yield ("table", "Near: within half and double, but not right. Typical: the median of answer / result",
+               ("Question", "Answers", "Right", "Near", "Typical", "Skipped"), rows)
 
 
 def _verdicts(counts):

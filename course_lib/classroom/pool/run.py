@@ -10,6 +10,8 @@ from .checks import Forged
 from .find import find
 from .ledgers import read
 
+_COLUMNS = 90  # of a ledger's place, on the terminal
+
 
 def pool(paths, out):
     """Pool the ledgers below `paths` into the page `out`; returns 0, or 1 where a ledger was left out.
@@ -22,7 +24,7 @@ def pool(paths, out):
     course = words.of_the_course()
     ledgers, left_out = gather(paths, course)
     for label, why in left_out:
-        print(f"left out: {one_line(label, 90)}: {why}")
+        print(f"left out: {label}: {why}")
     if not ledgers:
         raise CourseError(f"nothing to pool in {plural(len(left_out), 'ledger')}: no report was written")
     try:
@@ -45,9 +47,10 @@ def _check_out(out, paths):
 
 
 def gather(paths, course):
-    """([Ledger] with their numbers, [(label, sentence)] of those left out)."""
+    """([Ledger] with their numbers, [(label, sentence)] of those left out). Of two copies a label names both."""
     ledgers, left_out = [], []
     for label, data, problem in find(paths):
+        label = one_line(label, _COLUMNS)
         try:
             if data is None:
                 raise Forged(problem)
@@ -55,7 +58,7 @@ def gather(paths, course):
         except Forged as why:
             left_out.append((label, str(why)))
     ledgers.sort(key=lambda one: (-len(one[1].readings), -one[1].kept, one[1].digest))  # the fuller of two copies first
-    known, kept = {}, {}  # clock -> label; digest -> Ledger
+    known, kept, labels = {}, {}, {}  # clock -> label; digest -> Ledger; digest -> label
     for label, one in ledgers:
         clocks = [reading.clocks for reading in one.readings]
         copied = sum(bool(mine & known.keys()) for mine in clocks)  # one clock: the other may have been changed
@@ -64,14 +67,14 @@ def gather(paths, course):
             other = Counter(known[clock] for mine in clocks for clock in mine & known.keys()).most_common(1)[0][0]
             left_out.append((f"{label} (like {other})", f"{why}: it was handed in twice, or copied"))
         elif one.digest in kept:
-            left_out.append((label, "it is there twice"))
+            left_out.append((f"{label} (like {labels[one.digest]})", "it is there twice"))
         else:
             fresh = [reading for reading, mine in zip(one.readings, clocks) if not mine <= known.keys()]
             if len(fresh) < len(clocks):
                 one.left["readings that stand in another ledger too"] += len(clocks) - len(fresh)
             one.readings = fresh
             known.update(dict.fromkeys(set().union(*clocks), label))
-            kept[one.digest] = one
+            kept[one.digest], labels[one.digest] = one, label
     for number, digest in enumerate(sorted(kept), 1):
         kept[digest].number = number
     return [kept[digest] for digest in sorted(kept)], left_out
