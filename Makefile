@@ -19,6 +19,10 @@ unexport PYTHONDONTWRITEBYTECODE
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 FIRST := notebooks/00_start_here.ipynb
 LESSON ?=
+# The tests side by side: two workers, or one on a machine with one core. Each may need two gigabytes, a lesson included;
+# PYTEST_ARGS="--maxprocesses 4" takes four. A file of tests stays on one worker, and so does a lesson. In this order the
+# lessons come last, which are short enough for the two workers to end together.
+WORKERS := -n logical --maxprocesses 2 --dist loadfile --no-loadscope-reorder
 export REPO EXERCISES SUBMISSIONS GRADES LESSON
 
 .PHONY: help lab test check notebooks slides grade bench links clean author whole venv torch install-lab install-test install-bench
@@ -27,8 +31,8 @@ export REPO EXERCISES SUBMISSIONS GRADES LESSON
 
 help:
 	@echo 'make lab                     make .venv if needed, install, open JupyterLab on the first lesson'
-	@echo 'make test                    the same, and run every test that CI runs'
-	@echo 'make check                   style and the quick tests only, for daily work (about five minutes)'
+	@echo 'make test                    the same, and run every test that CI runs (a quarter of an hour on two cores)'
+	@echo 'make check                   style and the quick tests only, for daily work (a minute or two)'
 	@echo 'make notebooks               rebuild the lessons whose source changed: notebooks/source/*.py to .ipynb'
 	@echo 'make slides LESSON=07        slides of a lesson, one page that needs no network: build/slides/07_....html'
 	@echo 'make grade SUBMISSIONS=path  grade what a class handed in: a folder, or a zip from Moodle or Canvas'
@@ -40,7 +44,7 @@ help:
 	@echo 'PYTHON=path     the Python that .venv is made with'
 	@echo 'LAB_ARGS=...    handed to JupyterLab, for example LAB_ARGS="--no-browser --port 8890"'
 	@echo 'EXERCISES=path  what to grade (all exercises); GRADES=file: where to (grades.csv); GRADE_ARGS="--only Ada"'
-	@echo 'PYTEST_ARGS=... handed to pytest, for example PYTEST_ARGS="-k energy"'
+	@echo 'PYTEST_ARGS=... handed to pytest, for example PYTEST_ARGS="-k energy", or "-n 0" for one test at a time'
 
 lab: install-lab
 	@test -f $(FIRST) || { echo '$(FIRST) is not there: `make notebooks` builds it from its source.'; exit 1; }
@@ -50,12 +54,12 @@ lab: install-lab
 
 test: install-test
 	@echo 'test: running everything that CI runs'
-	@$(PY) -m pytest $(PYTEST_ARGS)
+	@$(PY) -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 check: whole install-test
 	@echo 'check: style, then the quick tests'
 	@$(PY) -m ruff check .
-	@$(PY) -m pytest tests -m 'not slow' $(PYTEST_ARGS)
+	@$(PY) -m pytest tests -m 'not slow' $(WORKERS) $(PYTEST_ARGS)
 
 whole:
 	@test -d tests -a -d benchmarks || { echo "make check and make bench belong to the author's copy of the course;" \

@@ -67,14 +67,18 @@ class Budgets:
         result = yield
         if found:
             name, budget = item.path.stem, item.parent.nb.metadata["course"]
-            self.seen[name] = (*found, budget)
+            item.user_properties.append(("cost", (name, *found, dict(budget))))  # travels with the report of this teardown
             wrong = exceeded(name, *found, budget, table().get(name))
             if wrong:
                 pytest.fail("; ".join(wrong), pytrace=False)
         return result
 
+    def pytest_runtest_logreport(self, report):
+        """Also called in the process that prints, where workers run the tests: only reports get there from a worker."""
+        self.seen.update({cost[0]: cost[1:] for what, cost in report.user_properties if what == "cost"})
+
     def pytest_terminal_summary(self, terminalreporter):
-        for name, (cpu, peak, budget) in self.seen.items():
+        for name, (cpu, peak, budget) in sorted(self.seen.items()):
             terminalreporter.line(
                 f"{name}: {cpu:.1f} CPU s (budget {budget['cpu_seconds']}), peak {peak:.0f} MB "
                 f"(budget {budget['memory_mb']})"

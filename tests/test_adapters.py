@@ -23,6 +23,7 @@ def forms(rows):
     return {(row["kind"], row.get("task"), row.get("method"), *sorted(row)) for row in rows}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_the_table_of_the_scanners_can_be_remade(script, monkeypatch, tmp_path):
     adapters = script("adapters")
@@ -33,6 +34,7 @@ def test_the_table_of_the_scanners_can_be_remade(script, monkeypatch, tmp_path):
     assert made["command"] == "python benchmarks/shipped/adapters.py" and "torch" in made["made"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_the_table_of_the_text_can_be_remade(script, monkeypatch, tmp_path):
     run(script("adapters_text"), monkeypatch, "--seeds", 1, "--steps", 1, "--rates", 1)
@@ -101,6 +103,7 @@ def test_what_the_scanners_images_are_drawn_from_is_no_image_of_the_base(script)
     assert not held & {tuple(image.tolist()) for image in torch.cat([every.val.x, every.test.x])}
 
 
+@pytest.mark.slow
 def test_the_optional_cell_adapts_a_model_from_a_local_folder(script, tmp_path):
     """The path that a learner with the internet takes, on a tiny model with random weights: nothing is downloaded."""
     import tokenizers

@@ -283,6 +283,7 @@ def test_there_are_enough_attacks_each_with_a_number_a_name_and_a_reason():
     assert len({right.name for right in attacks.RIGHT}) == len(attacks.RIGHT) >= 40
 
 
+@pytest.mark.slow
 def test_builders_are_deterministic_and_leave_the_release_alone():
     import copy
 

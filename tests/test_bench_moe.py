@@ -153,6 +153,7 @@ def test_it_runs_and_reports(bench, monkeypatch, capsys):
         assert part in said
 
 
+@pytest.mark.slow
 def test_the_cells_for_a_gpu_run_and_are_reported(bench, monkeypatch, tmp_path):
     def refuse():
         raise RuntimeError("not for this format\nand a second line")

@@ -57,6 +57,7 @@ def test_a_built_lesson_has_all_outputs_and_nothing_that_changes(built):
     assert re.search(r"\| \[00_sample\]\(00_sample.ipynb\) \| 5 \| 20 \| 400 \| [\d.]+ \| \d+ \| ", readme)
 
 
+@pytest.mark.slow
 def test_building_twice_gives_the_same_bytes(course):
     before = (course / NOTEBOOK).read_bytes()
     assert build_lines(course)[1] == ["00_sample: up to date"]
@@ -64,6 +65,7 @@ def test_building_twice_gives_the_same_bytes(course):
     assert (course / NOTEBOOK).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_mismatch_names_the_command_that_mends_it(course):
     assert build.mismatch(source_of(course)) is None
     text = source_of(course).read_text(encoding="utf-8")
@@ -75,6 +77,7 @@ def test_a_mismatch_names_the_command_that_mends_it(course):
     assert "the sum is 43" in (course / NOTEBOOK).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_failing_cell_is_named_and_nothing_is_written(course):
     before = (course / NOTEBOOK).read_bytes()
     with source_of(course).open("a", encoding="utf-8") as file:
@@ -86,6 +89,7 @@ def test_a_failing_cell_is_named_and_nothing_is_written(course):
     assert (course / NOTEBOOK).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_address_in_a_checked_output_is_refused(course):
     with source_of(course).open("a", encoding="utf-8") as file:
         file.write('\n# %% tags=["nbval-check-output"]\nobject()\n')
@@ -117,6 +121,7 @@ def test_a_build_does_not_throw_away_what_was_written_in_the_notebook(course):
     assert (course / "notebooks" / "README.md").read_bytes() == readme
 
 
+@pytest.mark.slow
 def test_the_two_commands_do_what_the_sentence_says(course):
     from jupytext.cli import jupytext
 
@@ -132,6 +137,7 @@ def test_the_two_commands_do_what_the_sentence_says(course):
     assert "the sum is 49" in (kept / NOTEBOOK).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_new_cell_in_the_notebook_counts_as_an_edit_and_a_lagging_notebook_does_not(course):
     text = source_of(course).read_text(encoding="utf-8")
     source_of(course).write_text(text.replace("40 + 2", "40 + 3") + "\n\n# %%\ntotal + 2\n", encoding="utf-8")
@@ -145,6 +151,7 @@ def test_a_new_cell_in_the_notebook_counts_as_an_edit_and_a_lagging_notebook_doe
 # --- failures
 
 
+@pytest.mark.slow
 def test_a_failing_picture_leaves_everything_as_it_was(course):
     figure = ("from IPython.display import Image, display\nimport base64\n"
               "display(Image(base64.b64decode('iVBORw0KGgo='), format='png'))\n")
@@ -163,6 +170,7 @@ def test_a_failing_picture_leaves_everything_as_it_was(course):
     assert sorted(path.name for path in (course / "notebooks" / "images").iterdir()) == ["one.png", "two.png"]
 
 
+@pytest.mark.slow
 def test_one_bad_lesson_does_not_keep_the_next_from_being_built(course):
     good = source_of(course).with_name("01_good.py")
     good.write_text(source_of(course).read_text(encoding="utf-8").replace('"00"', '"01"'), encoding="utf-8")

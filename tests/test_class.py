@@ -114,6 +114,7 @@ def whole(folder):
     return Run(folder / "class", folder / "out" / "grades.csv")
 
 
+@pytest.mark.slow
 def test_the_class_holds_what_it_should():
     handed = generated.classroom()
     kinds = collections.Counter(one.kind.partition(":")[0] for one in handed)
@@ -127,6 +128,7 @@ def test_the_class_holds_what_it_should():
             assert any(one.checks.values()) != (one.kind == "untouched"), one
 
 
+@pytest.mark.slow
 def test_the_class_is_the_same_every_time():
     first = generated.classroom()
     generated.classroom.cache_clear()

@@ -99,6 +99,7 @@ def test_no_file_of_code_is_on_both_sides():
     assert len(found) > 100 and 5 < sum(held_out for _, held_out in found) < 0.25 * len(found)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_another_process():
     code = "from course_lib.data import CORPORA, corpus; print(*(corpus(n).sha256 for n in CORPORA))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True,

@@ -87,6 +87,7 @@ def test_bits_per_byte_is_eight_for_who_knows_nothing(windows):
     assert bits_per_byte(lambda x: torch.zeros(*x.shape, 256), windows) == pytest.approx(8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1), (1, 128), (3, 7), (5, 64)])
 def test_the_exported_model_answers_like_torch_for_every_batch_and_length(files, shape):
     torch.manual_seed(0)
@@ -96,6 +97,7 @@ def test_the_exported_model_answers_like_torch_for_every_batch_and_length(files,
         assert np.abs(answer - pretrained()(tokens).numpy()).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_eight_bits_in_blocks_use_the_operator_of_four(files, tmp_path, windows):
     import onnx
 
@@ -112,6 +114,7 @@ def test_eight_bits_in_blocks_use_the_operator_of_four(files, tmp_path, windows)
         assert np.abs(answer - pretrained()(windows[:2, :-1]).numpy()).max() < 0.5
 
 
+@pytest.mark.slow
 def test_export_takes_any_network_and_leaves_it_as_it_was(tmp_path, capfd):
     torch.manual_seed(0)
     model, x = DigitsMLP(hidden=(16,)).train(), torch.rand(9, 64)
@@ -124,6 +127,7 @@ def test_export_takes_any_network_and_leaves_it_as_it_was(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")  # the exporter's own notes would fill a lesson's page
 
 
+@pytest.mark.slow
 def test_files_are_as_small_as_the_lesson_says(files):
     size = {name: file.stat().st_size for name, file in files.items()}
     weights = 4 * pretrained(about=True)["parameters"]  # without the early exits
@@ -135,12 +139,14 @@ def test_files_are_as_small_as_the_lesson_says(files):
 # --- GGUF
 
 
+@pytest.mark.slow
 def test_gguf_loses_what_its_blocks_lose_and_nothing_else(files, here, windows):
     bits = {kind: bits_per_byte(read_gguf(files[kind]), windows) for kind in ("F32", "Q8_0", "Q4_0")}
     assert bits["F32"] == pytest.approx(here, abs=1e-6)
     assert abs(bits["Q8_0"] - here) < 0.005 and 0.002 < bits["Q4_0"] - here < 0.05
 
 
+@pytest.mark.slow
 def test_gguf_holds_the_blocks_of_its_kind(files):
     """Q4_0 by hand, from the description of the format: the largest of 32 weights becomes -8 steps."""
     gguf = importlib.import_module("gguf")
@@ -160,6 +166,7 @@ def test_gguf_holds_the_blocks_of_its_kind(files):
     assert {kind for name, kind in kinds.items() if not name.endswith("bias") and "norm" not in name} == {"Q4_0"}
 
 
+@pytest.mark.slow
 def test_the_names_are_those_of_the_architecture_gpt2(files):
     gguf = importlib.import_module("gguf")
     names = {t.name.rpartition(".")[0] for t in gguf.GGUFReader(files["F32"]).tensors}
@@ -167,6 +174,7 @@ def test_the_names_are_those_of_the_architecture_gpt2(files):
     assert names == {gguf.TENSOR_NAMES[kind].format(bid=block) for kind in known for block in range(4)}
 
 
+@pytest.mark.slow
 def test_the_vocabulary_is_one_letter_for_each_byte_as_gpt2_writes_it(files):
     gguf = importlib.import_module("gguf")
     field = gguf.GGUFReader(files["Q8_0"]).fields["tokenizer.ggml.tokens"]
@@ -176,6 +184,7 @@ def test_the_vocabulary_is_one_letter_for_each_byte_as_gpt2_writes_it(files):
     assert letters == [bytes_to_unicode()[byte] for byte in range(256)]
 
 
+@pytest.mark.slow
 def test_another_gpt2_gives_the_same_answers_from_the_file(files, windows):
     """An independent reading: the weights of the file in the GPT-2 of `transformers`."""
     import transformers
@@ -202,12 +211,14 @@ def test_another_gpt2_gives_the_same_answers_from_the_file(files, windows):
 # --- processes
 
 
+@pytest.mark.slow
 def test_onnx_runtime_runs_without_torch_and_torch_does_not(runs):
     assert {name: run.torch_loaded for name, run in runs.items()} == {
         "torch": True, "onnx": False, "int8": False, "int4": False, "bare": False}
     assert {run.engine for name, run in runs.items() if name.startswith(("onnx", "int"))} == {"onnxruntime"}
 
 
+@pytest.mark.slow
 def test_every_engine_reads_the_same_texts(runs, here):
     bits = {name: run.bits_per_byte for name, run in runs.items()}
     assert bits["torch"] == pytest.approx(here, abs=1e-5) and bits["onnx"] == pytest.approx(here, abs=1e-4)
@@ -215,6 +226,7 @@ def test_every_engine_reads_the_same_texts(runs, here):
     assert bits["bare"] is None
 
 
+@pytest.mark.slow
 def test_memory_is_a_third_of_torchs(runs):
     peak = {name: run.peak_bytes for name, run in runs.items()}
     assert peak["int8"] <= 0.33 * peak["torch"] and peak["onnx"] <= 0.40 * peak["torch"]
@@ -222,6 +234,7 @@ def test_memory_is_a_third_of_torchs(runs):
     assert all(run.loaded_bytes <= run.peak_bytes for name, run in runs.items() if name != "bare")
 
 
+@pytest.mark.slow
 def test_steps_are_timed_for_each_batch(runs, files):
     run = runs["int8"]
     assert run.file_bytes == files["int8"].stat().st_size and run.load_s > 0
@@ -234,6 +247,7 @@ def test_steps_are_timed_for_each_batch(runs, files):
         runs["bare"].ms_per_byte()
 
 
+@pytest.mark.slow
 def test_the_peak_is_that_of_the_process_alone_and_not_of_the_one_that_started_it():
     """Linux hands the peak of the parent to a child (getrusage); a bare interpreter would seem to hold a notebook."""
     ballast = np.ones(50_000_000)  # 400 MB
@@ -253,6 +267,7 @@ def stand_in(tmp_path, monkeypatch, name, text):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
 
+@pytest.mark.slow
 def test_llama_cpp_gets_each_text_anew_where_it_is_installed(tmp_path, monkeypatch, files, windows):
     stand_in(tmp_path, monkeypatch, "llama_cpp", """
         import os
@@ -274,6 +289,7 @@ def test_llama_cpp_gets_each_text_anew_where_it_is_installed(tmp_path, monkeypat
     assert set(run.step_s) == {1, 2}
 
 
+@pytest.mark.slow
 def test_gguf_without_llama_cpp_says_what_to_do(files, monkeypatch):
     monkeypatch.setattr(deploy.util, "find_spec", lambda name: None if name == "llama_cpp" else name)
     with pytest.raises(ImportError) as error:
@@ -284,6 +300,7 @@ def test_gguf_without_llama_cpp_says_what_to_do(files, monkeypatch):
 SLOW = 10**7  # repeats: hours
 
 
+@pytest.mark.slow
 def test_a_process_that_takes_too_long_is_ended(files, windows):
     before = psutil.Process().children(recursive=True)  # what other tests have left, such as Python's resource tracker
     with pytest.raises(RuntimeError, match="took more than 3 s and was ended") as error:
@@ -292,6 +309,7 @@ def test_a_process_that_takes_too_long_is_ended(files, windows):
     assert [child for child in psutil.Process().children(recursive=True) if child not in before] == []
 
 
+@pytest.mark.slow
 def test_an_interrupted_cell_ends_its_process(files, tmp_path):
     script = tmp_path / "cell.py"
     script.write_text(f"from course_lib.ondevice import run_alone\nrun_alone({str(files['int8'])!r}, repeats={SLOW})\n")
@@ -310,6 +328,7 @@ def test_an_interrupted_cell_ends_its_process(files, tmp_path):
     assert born and not psutil.wait_procs(born, timeout=30)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["int8", "torch"])
 def test_a_killed_kernel_takes_its_process_with_it(files, tmp_path, name):
     script = tmp_path / "cell.py"
@@ -330,6 +349,7 @@ def test_a_killed_kernel_takes_its_process_with_it(files, tmp_path, name):
     assert born and not alive
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_told_in_one_sentence(files, tmp_path, monkeypatch):
     (tmp_path / "dies.py").write_text("import os, sys; print('no memory left', file=sys.stderr, flush=True); os._exit(7)")
     monkeypatch.setattr(alone, "__file__", str(tmp_path / "dies.py"))
@@ -341,6 +361,7 @@ def test_a_process_that_dies_is_told_in_one_sentence(files, tmp_path, monkeypatc
 # --- bad input
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
 @pytest.mark.parametrize("name", ["onnx", "int8", "torch"])
 def test_a_file_cut_short_is_refused_by_its_engine(files, tmp_path, windows, name, share):
@@ -352,6 +373,7 @@ def test_a_file_cut_short_is_refused_by_its_engine(files, tmp_path, windows, nam
     one_sentence(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [8, 4])
 def test_a_file_cut_short_is_not_quantised(files, tmp_path, bits):
     whole = files["onnx"].read_bytes()
@@ -363,6 +385,7 @@ def test_a_file_cut_short_is_not_quantised(files, tmp_path, bits):
     assert not (tmp_path / "small.onnx").exists()
 
 
+@pytest.mark.slow
 def test_a_gguf_file_cut_anywhere_is_refused(files, tmp_path):
     whole = files["Q4_0"].read_bytes()
     for end in [0, 3, 4, 8, 24, 30, 200, 2000, 5000, 7000, 8000, 10_000, len(whole) // 2, len(whole) - 1]:
@@ -395,6 +418,7 @@ class Choosy(nn.Module):
         return x * 2 if x.sum() > 0 else x
 
 
+@pytest.mark.slow
 def test_an_operator_that_onnx_lacks_is_named(tmp_path, capfd):
     with pytest.raises(ValueError, match=r"Bessel cannot be exported: ONNX has no form for its operator \S*bessel_j0;") as error:
         export_onnx(Bessel(), torch.rand(2, 3), tmp_path / "no.onnx")
@@ -410,6 +434,7 @@ def test_a_mistake_in_the_model_is_no_fault_of_the_export(tmp_path):
         export_onnx(DigitsMLP(), torch.rand(2, 3), tmp_path / "no.onnx")
 
 
+@pytest.mark.slow
 def test_other_bad_input_is_told_in_one_sentence(tmp_path, files, windows):
     small, narrow = ByteTransformer(32, 1, 1, 8), ByteTransformer(48, 1, 1, 8)
     (tmp_path / "model.bin").write_bytes(b"")
@@ -462,6 +487,7 @@ def test_a_build_under_another_name_counts(monkeypatch):
     assert {row[0]: row[2:] for row in packages().rows}["onnxruntime"] == ("here", "")
 
 
+@pytest.mark.slow
 def test_these_modules_import_none_of_the_extra_packages():
     code = "import sys, course_lib.deploy, course_lib.ondevice; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

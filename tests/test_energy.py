@@ -381,6 +381,7 @@ def test_aa_control_compares_the_same_code(clock):
     assert found[0].names == ("this code", "the same code")
 
 
+@pytest.mark.slow
 def test_a_third_of_the_work_is_found_on_the_real_machine():
     """No fake clock: a direction with a wide margin is all that may be asked of real hardware."""
     c = Meter().compare(lambda: sum(range(3_000)), lambda: sum(range(30_000)), window=0.05)

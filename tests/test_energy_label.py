@@ -89,6 +89,7 @@ def test_what_the_text_says_of_the_levers(chosen):
     assert abs(apart.mean()) < apart.std(ddof=1) / 5**0.5  # "the five seeds do not tell them apart"
 
 
+@pytest.mark.slow
 def test_the_script_still_makes_such_a_table(energy_label, monkeypatch, tmp_path, rows):
     monkeypatch.setattr(energy_label, "RATES", (1e-3,))
     monkeypatch.setattr(energy_label, "RATE_SEEDS", (100,))

@@ -151,6 +151,7 @@ def test_shades_must_keep_their_order_in_grey(colours, good):
     assert (looks.colour_only(fig) == []) is good
 
 
+@pytest.mark.slow
 def test_a_lesson_with_such_a_figure_is_not_built_and_the_check_leaves_no_name_in_it(tmp_path):
     root = sample_course.make(tmp_path / "course")
     source = root / "notebooks" / "source" / f"{sample_course.LESSON}.py"

@@ -38,6 +38,7 @@ def groups(rows, seed):
                    for row in rows if row["seed"] == seed)
 
 
+@pytest.mark.slow
 def test_the_script_writes_the_rows_that_are_shipped(less_data, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["less_data.py", "--seeds", "1", "--epochs", "1"])
     less_data.main()

@@ -84,6 +84,7 @@ def groups(rows, seed):
     return Counter((r["kind"], *(r.get(k) for k in ("rule", "hidden", "images"))) for r in rows if r["seed"] == seed)
 
 
+@pytest.mark.slow
 def test_the_script_writes_the_rows_that_are_shipped(local_first, monkeypatch, tmp_path, rows):
     monkeypatch.setattr(sys, "argv", ["local_first.py", "--seeds", "1", "--later", "1", "--epochs", "1"])
     local_first.main()
@@ -97,6 +98,7 @@ def test_the_script_writes_the_rows_that_are_shipped(local_first, monkeypatch, t
         assert groups(rows, seed) == groups(made["rows"], 0 if seed < 5 else 1)
 
 
+@pytest.mark.slow
 def test_one_seed_of_the_recipe_comes_out_as_it_was_shipped(local_first, lesson, rows):
     hidden, seed = chosen(rows), 1
     lesson["SIZES"] = (hidden,)
@@ -121,6 +123,7 @@ def choices(local_first, lesson, data, monkeypatch):
             [r["right"] for r in made if r["kind"] == "rule"])
 
 
+@pytest.mark.slow
 def test_nothing_that_is_chosen_depends_on_test_images(local_first, lesson, monkeypatch):
     lesson["SIZES"] = (8,)
     whole = lesson["fit"]

@@ -223,6 +223,7 @@ def test_each_call_gives_weights_of_its_own(shipped):
     assert torch.equal(two.head.weight, shipped[0].head.weight) and pretrained(about=True)
 
 
+@pytest.mark.slow
 def test_the_recorded_result_is_found_again_on_held_out_files(shipped):
     """The windows of the record. Another release of Python has a few other bytes there: then it is nearly the same."""
     model, about = shipped

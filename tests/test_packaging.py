@@ -13,6 +13,7 @@ import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -95,7 +96,8 @@ def test_the_address_is_one_line_and_the_file_is_valid_with_and_without_it(tmp_p
 def test_plain_pytest_runs_what_ci_runs():
     options = tomllib.loads(text("pyproject.toml"))["tool"]["pytest"]["ini_options"]
     assert options["testpaths"] == ["tests", "notebooks"]  # unsolved exercises would fail
-    assert {"--nbval-lax", "--nbval-current-env"} <= set(options["addopts"].split())
+    # no workers unless make asks for them: they would gain a learner nothing who checks one exercise
+    assert options["addopts"] == "-ra --nbval-lax --nbval-current-env --nbval-cell-timeout=300"
 
 
 def test_the_command_is_one_that_a_learners_copy_has_too(project):
@@ -170,7 +172,8 @@ def test_make_test_adds_the_test_extra_and_is_enough_for_lab(course_copy):
     course_copy("lab")
     test = course_copy("test", "PYTEST_ARGS=-k energy")
     assert [call.split("-e ")[1] for call in test.installs] == [".[lab,classroom,deploy,cluster,test]"]
-    assert test.calls[-1] == "-m pytest -k energy"
+    # what is asked for comes last, so that PYTEST_ARGS="-n 0" is obeyed
+    assert re.fullmatch(r"-m pytest -n logical --maxprocesses 2 --dist loadfile .*-k energy", test.calls[-1])
     assert course_copy("lab").installs == [] and course_copy("test").installs == []
 
 
@@ -267,17 +270,41 @@ def test_ci_runs_the_command_of_the_readme():
     assert lines[-1].startswith("exec make test")  # exec: pytest's summary closes the output, its status is ours
 
 
-def test_a_skip_without_an_allowed_reason_fails_the_run(tmp_path):
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_skip_without_an_allowed_reason_fails_the_run(tmp_path, workers):
     for name in ("conftest.py", "budgets.py"):
         shutil.copy(ROOT / "tests" / name, tmp_path)
     (tmp_path / "test_it.py").write_text(
         "import pytest\n\ndef test_one():\n    pytest.skip('just because')\n\n"
         "@pytest.mark.xfail(reason='some day')\ndef test_two():\n    assert False\n")
     (tmp_path / "test_all.py").write_text("import pytest\npytest.importorskip('no_such_module_anywhere')\n")
-    done = run([sys.executable, "-m", "pytest", "--rootdir", str(tmp_path), str(tmp_path)], cwd=tmp_path)
+    done = run([sys.executable, "-m", "pytest", "-n", workers, "--rootdir", str(tmp_path), str(tmp_path)], cwd=tmp_path)
     assert done.returncode == 1
     for reason in ("just because", "some day", "no_such_module_anywhere"):
         assert re.search(rf"(?m)^test_.*: .*{reason}", done.stdout), done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_lesson_over_its_budget_fails_the_run_and_every_cost_is_printed(tmp_path, workers):
+    for folder in ("tests", "notebooks"):
+        (tmp_path / folder).mkdir()
+    for name in ("conftest.py", "budgets.py"):
+        shutil.copy(ROOT / "tests" / name, tmp_path / "tests")
+    (tmp_path / "notebooks/README.md").write_text(
+        "| [01_small](01_small.ipynb) | 5 | 60 | 1000 | 2 | 900 |\n| [02_big](02_big.ipynb) | 5 | 60 | 1 | 2 | 900 |\n")
+    for name, memory in (("01_small", 1000), ("02_big", 1)):
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1"), nbformat.v4.new_code_cell("2 + 2")])
+        book.metadata["course"] = {"minutes": 5, "cpu_seconds": 60, "memory_mb": memory}
+        nbformat.write(book, tmp_path / "notebooks" / f"{name}.ipynb")
+    done = run([sys.executable, "-m", "pytest", "-n", workers, "--dist", "loadfile", "--nbval-lax", "--nbval-current-env",
+                "--rootdir", str(tmp_path), "tests", "notebooks"], cwd=tmp_path)
+    assert done.returncode == 1
+    assert re.search(r"(?m)^02_big held \d+ MB, its budget is 1$", done.stdout), done.stdout
+    for line in (r"01_small: [\d.]+ CPU s \(budget 60\), peak \d+ MB \(budget 1000\)", "02_big: .*"):
+        assert re.search(f"(?m)^{line}$", done.stdout), done.stdout
+    assert re.search(r"4 passed, 1 error in [\d.]+s", done.stdout.splitlines()[-1])
 
 
 # --- Binder -------------------------------------------------------------------------------------------------------

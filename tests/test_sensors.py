@@ -222,6 +222,7 @@ def test_labels_are_ordered_and_explained():
 
 # -- the powercap counter -----------------------------------------------------------------------------------
 
+@pytest.mark.slow
 def test_first_window_of_a_fresh_process_is_right():
     """Within 1 % of the true 30 W; the bare tracker, in the same conditions, is far off."""
     answers = {}
@@ -414,6 +415,7 @@ def test_codecarbon_not_importable(monkeypatch):
     assert "codecarbon cannot read here (ModuleNotFoundError" in str(block.reading)
 
 
+@pytest.mark.slow
 def test_read_only_home_and_working_directory():
     """Nothing on this machine can be written: an audit hook refuses it, for root too."""
     out = script("""
@@ -442,6 +444,7 @@ def test_read_only_home_and_working_directory():
     assert lines[2] == "None"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_fork_is_noticed():
     out = script("""

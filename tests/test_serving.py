@@ -275,6 +275,7 @@ def post(body=b"", *headers, kind="application/json", size=None, path="/predict"
 FINE = b'{"inputs":[[1,2]]}'
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_a_torch_model_answers_as_it_does_here():
     model, x = DigitsMLP((32,)), digits().test.x
@@ -721,6 +722,7 @@ def test_a_server_that_is_forgotten_ends():
     never.stop()  # nothing to do
 
 
+@pytest.mark.slow
 def test_an_interrupted_cell_and_a_killed_kernel_leave_nothing_behind():
     from jupyter_client.manager import start_new_kernel
 

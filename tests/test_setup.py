@@ -122,6 +122,7 @@ def test_cpu_name(tree):
     assert setup.machine()["cpu"] == "Imaginary CPU 9000"
 
 
+@pytest.mark.slow
 def test_sensors_readable_locked_or_absent(tree, monkeypatch):
     assert row("sensors")[2] == "modelled"
     tree("sys/class/powercap/intel-rapl:0/energy_uj", "12")

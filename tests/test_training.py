@@ -45,6 +45,7 @@ def test_same_seed_same_history_other_seed_another(data):
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters()))
 
 
+@pytest.mark.slow
 def test_two_threads_agree_to_a_whole_point(data):
     _, one = fit(data, epochs=3)
     torch.set_num_threads(2)

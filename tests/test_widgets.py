@@ -147,6 +147,7 @@ def test_a_log_slider_spans_powers_of_ten():
     assert (s.min, s.max, s.value) == (0, 6, 1000)
 
 
+@pytest.mark.slow
 def test_twenty_moves_draw_twenty_figures(record_property, capsys):
     e = explore(draw, alt=words, n=slider(0, 100, 3))
     for n in range(20, 40):
