@@ -30,6 +30,13 @@ def server():
         yield started
 
 
+def test_a_grader_that_yields_to_everybody_has_a_sandbox_too(server):
+    """`nice -n 19 course grade`: the kernels cannot ask for more of the processor than it has."""
+    code = "import os; os.nice(19 - os.nice(0)); from course_lib.classroom.grading import sandbox; print(sandbox.kind())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == sandbox.kind()
+
+
 class Kernel:
     """A kernel of the warm server, asked one question at a time."""
 
