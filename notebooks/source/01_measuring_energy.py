@@ -184,9 +184,12 @@ print(f"training GPT-3: {si(gpt3_joules, 'J')} per FLOP (published power over pu
 # %% [markdown]
 # ### Extra: on a large chip
 #
-# *This part takes a few minutes more; nothing later needs it.* Most learners have no sensor that counts joules. So we climbed the same ladder once on a GPU for data centres, whose board
-# has such a counter, and went two steps further. These joules are *measured*; they are all that the board draws. The last
-# rows use numbers of 16 bits instead of 32.
+# *This part takes a few minutes more; nothing later needs it.* Most learners have no sensor that counts joules. So we climbed
+# the same ladder once on a GPU for data centres, whose board has such a counter, and went two steps further. The last rows
+# use numbers of 16 bits instead of 32.
+#
+# These joules are *measured*; they are all that the board draws. Measured is not exact: lesson 00 says that a sensor of this
+# kind looks only part of the time. Each window lasted two seconds, so that many looks fell into it.
 #
 # **Predict**, on paper: by how much will the price of one FLOP fall, from the first row to the last?
 

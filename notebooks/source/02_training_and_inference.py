@@ -260,8 +260,8 @@ print(f"the larger one is {fact('breakeven_bloomz7b').value / ours:,.0f} times o
 #
 # ### Extra: on a large chip
 #
-# *This part takes a few minutes more; nothing later needs it.* Few learners have a GPU. So we took the readings above once on one that is made for data centres: the same network, the
-# same training. Its board counts its own joules. They are *measured*, and they hold all that the board draws, also while it
+# *This part takes a few minutes more; nothing later needs it.* Few learners have a GPU. So we took the readings above once on
+# one that is made for data centres: the same network, the same training. Its board counts its own joules. They are *measured*, and they hold all that the board draws, also while it
 # waits. The processor beside it is not in them.
 #
 # **Predict**, on paper: does answering overtake training earlier there, or later?
