@@ -440,6 +440,20 @@ def test_what_was_not_graded_is_not_exported(exported):
     assert "not written, because what was handed in cannot be graded: x (it is damaged; late)" in said
 
 
+def test_a_file_of_no_known_exercise_was_handed_in_all_the_same(exported):
+    _, said = exported(
+        lambda one, two: [
+            Result("Ada Lovelace", one.name, "", model.MISSING),
+            Result("Ada Lovelace", "", "notes.ipynb", model.BROKEN, problem="it is damaged"),
+            Result("Zoë Ćwikła", one.name, "", model.MISSING),
+            graded("al2", one, {0, 1, 2, 3}),
+        ],
+        CANVAS,
+    )
+    assert "not written, because it could not be told of which exercise the file is: Ada Lovelace" in said
+    assert "not written, because nothing was handed in: Zoë Ćwikła" in said
+
+
 def test_a_class_in_which_nothing_was_graded_makes_no_file(exported, tmp_path):
     nobody = lambda one, two: [Result("x", one.name, "f", model.BROKEN, lms_id="14", problem="it is empty")]
     for template in (CANVAS, None):

@@ -23,6 +23,7 @@ from .texts import one_line, plural, points_text, write_whole
 _KINDS = {"canvas": "Canvas", "moodle": "Moodle"}
 _NOT_WRITTEN = {model.MISSING: "nothing was handed in", model.FAILED: "the grader itself failed; grade again",
                 model.BROKEN: "what was handed in cannot be graded"}  # fmt: skip
+UNTOLD = "it could not be told of which exercise the file is"
 
 
 def export(grades, template, kind, out, *, exercise=None, column=None, say=print):
@@ -41,10 +42,13 @@ def export(grades, template, kind, out, *, exercise=None, column=None, say=print
             raise CourseError(f"-o {out} would overwrite what is read: name another file")
     rows = read_csv(grades)
     name = choose(exercise, [row["exercise"] for row in rows if row["exercise"]], grades)
-    rows, said = [row for row in rows if row["exercise"] == name], []
-    for status, why in _NOT_WRITTEN.items():
-        if left := [_with_reason(row) for row in rows if row["status"] == status]:
-            said.append(f"not written, because {why}: {people(left, 240)}")
+    unclear, left = {row["learner"] for row in rows if not row["exercise"]}, defaultdict(list)
+    rows = [row for row in rows if row["exercise"] == name]
+    for row in rows:
+        why = UNTOLD if row["status"] == model.MISSING and row["learner"] in unclear else _NOT_WRITTEN.get(row["status"])
+        left[why].append(row)
+    said = [f"not written, because {why}: {people(map(_with_reason, left[why]), 240)}"
+            for why in (*_NOT_WRITTEN.values(), UNTOLD) if left[why]]  # fmt: skip
     rows = [row for row in rows if row["status"] not in _NOT_WRITTEN and row["score"] is not None]
     if not rows:
         raise CourseError("; ".join([f"{grades} holds no graded notebook of {name}, so nothing is written", *said]))

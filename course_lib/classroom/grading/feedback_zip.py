@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 from .. import CourseError
 from . import model, names
-from .exports import choose, people
+from .exports import UNTOLD, choose, people
 from .feedback import page_name
 from .gradebook import read_csv
 from .plan import own_name
@@ -84,7 +84,7 @@ def _sort(rows, name, folder, kept):
             continue  # told by the other row
         page = _page(row, folder)
         before = kept.get((row["learner"], name))
-        why = ("it could not be told of which exercise the file is" if not row["exercise"]
+        why = (UNTOLD if not row["exercise"]
                else "nothing was handed in" if row["status"] == model.MISSING
                else "the grader itself failed; grade again" if row["status"] == model.FAILED
                else "no folder or file of their hand-in is named as Moodle does it, with a number" if not place
