@@ -209,6 +209,15 @@ def test_what_cannot_be_graded_as_asked_is_refused_before_anything_is_run(group,
     assert not group.out.parent.exists()
 
 
+def test_a_late_hand_in_with_the_answers_of_another_is_no_unchanged_one(group):
+    group.run(seed=4)
+    group.hand_in("zoe", (group.handed_in / "ada" / "01_one.txt").read_text())
+    _, said, _ = group.run()
+    assert group.graded == [] and "; 1 new, with the same answers as one graded before; 3 unchanged\n" in said
+    _, said, _ = group.run()
+    assert "; 4 unchanged\n" in said and "same answers" not in said
+
+
 def test_nothing_new_needs_no_dry_run(group, monkeypatch):
     group.run(exercises=None, seed=4)
     lines = group.kept().exercises()
@@ -317,7 +326,7 @@ def test_what_nobody_handed_in_is_in_no_report_until_somebody_does(group):
     group.hand_in("bo", "half", "02_two")
     _, said, _ = group.run(exercises=None, feedback=pages)
     rows = group.rows()
-    assert "left out" not in said and "; 3 exercises not handed in; " in said and len(rows) == 8
+    assert "left out" not in said and "; 3 hand-ins missing; " in said and len(rows) == 8
     assert rows["bo", "02_two"]["score"] == "1" and (rows["cy", "02_two"]["score"], rows["cy", "02_two"]["max"]) == ("0", "5")
     assert (pages / "02_two").is_dir()
     (group.handed_in / "bo" / "02_two.txt").unlink()
@@ -837,7 +846,7 @@ def test_learners_of_one_name_with_several_numbers_are_said_joined_or_apart():
         "L01, L02, L03, L04 and 25 more); look where two of your class share a name")
     apart = [row(f"Al ({number})", BOTH[0], number) for number in ("102", "103")]
     assert paired(*apart, row("Bo (x)", BOTH[0], "7"), row("Participant 8", BOTH[0], "8"), names=BOTH)[1] == [
-        "graded apart, because one name has several numbers: Al (102), Al (103); look whether two of them are one person"]
+        "graded apart, because one name has several numbers: Al (102), Al (103); look whether two of them are one person (`course export` goes by the numbers)"]
 
 
 @pytest.mark.parametrize(("names", "said"), [

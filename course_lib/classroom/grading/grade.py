@@ -196,6 +196,7 @@ class _Run:
         self.store.start({"seed": self.seeds[0], "full": not request.only, "root": self.root,
                           "exercises": [dry.exercise.public() for _, dry in sorted(self.dry.items())],
                           "environment": self.environment, "limits": asdict(request.limits), "shard": request.shard})
+        renamed = {}
         if not request.only:
             names = {"", *(exercise.name for exercise in self.chosen)}
             gone, others = self.rows.forget(set(self.share), names)
@@ -208,6 +209,7 @@ class _Run:
                 self.say(f"{where}, so no longer in the grades: {plan.some(left)}")
             if others:
                 self.say(f"graded earlier, from other submissions, and still in the grades: {plan.some(others)}")
+        known = {pair: row.result.key for pair, row in self.store.rows.items()}
         for _, row in self.ready:
             if row:
                 self.store.put(row)
@@ -215,10 +217,14 @@ class _Run:
         count = Counter(row.result.status for _, row in self.ready if row and row.result.exercise not in nobody)
         told = [f"{plural(len(self.todo), 'notebook')} to grade" if self.todo
                 else f"nothing new to grade (seed {self.seeds[0]})"]
-        for status, what in ((model.BROKEN, "{} cannot be graded"), (model.MISSING, "{} not handed in")):
-            thing = "file" if status == model.BROKEN else "exercise"
+        for status, what in ((model.BROKEN, "{} cannot be graded"), (model.MISSING, "{} missing")):
+            thing = "file" if status == model.BROKEN else "hand-in"
             told += [what.format(plural(count[status], thing))] * bool(count[status])
-        told += [f"{count[model.GRADED]} unchanged"] * bool(count[model.GRADED])
+        present = set().union(*renamed.values())
+        alike = sum(bool(row) and row.result.status == model.GRADED and known.get(row.pair) != row.result.key
+                    and row.result.learner not in present for _, row in self.ready)
+        told += [f"{alike} new, with the same answers as one graded before"] * bool(alike)
+        told += [f"{count[model.GRADED] - alike} unchanged"] * (count[model.GRADED] > alike)
         self.say("; ".join(told))
         for why, number in sorted(again.items()) if not request.regrade else [("of --regrade", again.total())]:
             if why and number:

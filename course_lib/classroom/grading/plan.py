@@ -64,7 +64,7 @@ def pair_up(found, names, refused, say):
             f"{plural(len(joined), 'learner')} ({some(joined)}); look where two of your class share a name")
     if apart:
         say(f"graded apart, because one name has several numbers: {some(apart, 2 * _NAMED)}; look whether two of them are "
-            "one person")
+            "one person (`course export` goes by the numbers)")
     for submission in loose:  # with one exercise to grade, it is meant for that one
         pair = submission.learner, names[0] if len(names) == 1 and not refused else ""
         if pair in pairs:
