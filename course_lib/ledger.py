@@ -195,7 +195,8 @@ def load(source: str | Path) -> int:
         raise ValueError(f"There is no file {Path(source).name!r} here: upload it first, then load it by its name.")
     before, other = read(), read(source)
     if path().is_file() and Path(source).samefile(path()):
-        print(f"This is your ledger already: {len(before)} lines.{before.unread()}")
+        print(f"This is your ledger already: {len(before)} line{'s' * (len(before) != 1)}.{before.unread()} If you uploaded "
+              "another one, load it by the name that it got.")
         return 0
     known = {json.dumps(e, sort_keys=True) for e in before}
     new = [e for e in other if json.dumps(e, sort_keys=True) not in known]

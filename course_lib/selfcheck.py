@@ -116,12 +116,13 @@ def expected_text(cell):
 
 def _check_cell(grade_id):
     checks = {name: cell for name, (_, cell) in pristine().items() if cell["metadata"]["nbgrader"]["grade"]}
+    here = Path(os.environ.get("JPY_SESSION_NAME", "")).name  # JupyterLab names the notebook here, others do not
+    own = [name for name in checks if here.startswith(Path(pristine()[name][0]).stem)]
     if grade_id is None:
-        here = Path(os.environ.get("JPY_SESSION_NAME", "")).name  # JupyterLab names the notebook here, others do not
-        own = ", ".join(name for name in checks if here.startswith(Path(pristine()[name][0]).stem))
-        raise ValueError("say which check, in quotation marks" + (f"; this notebook has {own}" if own else ', as in check("...")'))
+        raise ValueError("say which check, in quotation marks" +
+                         (f"; this notebook has {', '.join(own)}" if own else ', as in check("...")'))
     if not isinstance(grade_id, str) or grade_id not in checks:
-        near = " or ".join(difflib.get_close_matches(str(grade_id), checks, n=3) or sorted(checks)[:3])
+        near = " or ".join(difflib.get_close_matches(str(grade_id), own or checks, n=3) or own or sorted(checks)[:3])
         raise ValueError(f"there is no check named {grade_id!r}; did you mean {near or '(none released)'}?")
     return checks[grade_id]
 

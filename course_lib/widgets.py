@@ -38,8 +38,10 @@ def slider(low, high, value, step=None, *, label="", log=False):
 
     look = {"description": label, "style": {"description_width": "initial"}, "layout": {"width": "34em"}}
     if log:
+        step, start = step or 0.1, math.log10(value)
+        least = start - math.floor((start - math.log10(low)) / step + 1e-9) * step  # a browser counts its steps from here
         return w.FloatLogSlider(
-            value=value, base=10, min=math.log10(low), max=math.log10(high), step=step or 0.1,
+            value=value, base=10, min=least, max=math.log10(high), step=step,
             readout_format=",.3r", **look,
         )  # fmt: skip
     whole = all(isinstance(v, int) for v in (low, high, value, step or 1))

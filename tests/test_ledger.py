@@ -11,6 +11,8 @@ import pytest
 
 from course_lib import ledger
 
+UPLOADED = " If you uploaded another one, load it by the name that it got.\n"
+
 
 @pytest.fixture
 def book(tmp_path, monkeypatch):
@@ -68,7 +70,7 @@ def test_load_and_save_say_what_cannot_be_read_and_nothing_of_it_is_lost(book, t
     assert capsys.readouterr().out == "Saved 2 lines." + said
     assert odd in book.read_bytes() and (tmp_path / "copy.jsonl").read_bytes() == book.read_bytes()
     ledger.load(book)
-    assert capsys.readouterr().out == "This is your ledger already: 2 lines." + said
+    assert capsys.readouterr().out == "This is your ledger already: 2 lines." + said.rstrip() + UPLOADED
     book.unlink()
     assert ledger.load(tmp_path / "copy.jsonl") == 2 and capsys.readouterr().out == "Loaded 2 new lines." + said
     assert odd in (tmp_path / "copy.jsonl").read_bytes() and ledger.read().unread() == ""
@@ -207,6 +209,6 @@ def test_save_and_load_move_it_between_machines(book, tmp_path, capsys):
     assert ledger.load(copy) == 0  # nothing is doubled
     assert [e["i"] for e in ledger.read()] == [1, 2]
     capsys.readouterr()
-    assert ledger.load(ledger.path()) == 0 and capsys.readouterr().out == "This is your ledger already: 2 lines.\n"
+    assert ledger.load(ledger.path()) == 0 and capsys.readouterr().out == "This is your ledger already: 2 lines." + UPLOADED
     with pytest.raises(ValueError, match="upload it first"):
         ledger.load(tmp_path / "nowhere.jsonl")

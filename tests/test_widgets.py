@@ -1,5 +1,6 @@
 """Predictions never block "Run all"; explorers answer at once and leave a static twin."""
 
+import math
 import statistics
 import sys
 
@@ -145,6 +146,14 @@ def test_an_explorer_that_never_worked_fails_when_it_is_made():
 def test_a_log_slider_spans_powers_of_ten():
     s = slider(1, 1e6, 1000, log=True)
     assert (s.min, s.max, s.value) == (0, 6, 1000)
+
+
+def test_a_slider_in_powers_of_ten_can_stand_where_it_starts():
+    """A browser moves the handle to the nearest step from the least value: it must not move a start of 1,287 to 1,260."""
+    for low, high, value, step in ((1, 100_000, 1287, 0.05), (0.01, 10, 0.3, 0.01), (10, 1e7, 1000, None), (1e3, 1e9, 1e3, None)):
+        s = slider(low, high, value, step, log=True)
+        steps = (math.log10(value) - s.min) / s.step
+        assert abs(steps - round(steps)) < 1e-6 and 0 <= s.min - math.log10(low) < s.step - 1e-9 and s.value == value
 
 
 @pytest.mark.slow

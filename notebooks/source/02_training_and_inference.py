@@ -260,11 +260,13 @@ print(f"the larger one is {fact('breakeven_bloomz7b').value / ours:,.0f} times o
 #
 # ### Extra: on a large chip
 #
-# *This part takes a few minutes more; nothing later needs it.* Few learners have a GPU. So we took the readings above once on
-# one that is made for data centres: the same network, the same training. Its board counts its own joules. They are *measured*, and they hold all that the board draws, also while it
-# waits. The processor beside it is not in them.
+# *This part takes a few minutes more; nothing later needs it. To skip it, go to "Verdict".* Few learners have a GPU. So we
+# repeated the readings above on a GPU for data centres: the same network, the same training. Its board counts its own
+# joules. They are *measured*, and they hold all that the board draws, also while it waits. The processor beside it is not in
+# them.
 #
-# **Predict**, on paper: does answering overtake training earlier there, or later?
+# **Predict**, on paper: with one query at a time, does answering overtake training earlier there than on your machine, or
+# later?
 
 # %%
 gpu = shipped("gpu")
@@ -294,16 +296,16 @@ for size in (1, 256, 65_536):
 
 # %% [markdown]
 # Look at the power. With one query at a time the board draws hardly more than when it waits: it *is* waiting, for the next
-# call. Training this network is no better, one small batch after the other. Both sides are mostly waiting, so look at their
-# quotient: is it far from yours? Only the largest batch keeps the chip busy, and there answering overtakes training
-# thousands of times later.
+# call. Training this network is no better, one small batch after the other. So with one query at a time, training and
+# answering both mostly wait, and the number of queries may come out close to yours. Compare the two. Only the largest batch
+# keeps the chip busy: there answering overtakes training thousands of times later than with one query at a time.
 #
 # Do not compare these joules with those of your processor where yours are modelled: here a counter, there a table.
 #
 # ### Verdict
 #
 # Does the impact of answering depend on the number of users? The total follows the number of queries. But look at the two
-# lines again: how queries are *served* shifts the answer too.
+# lines of our network again: how queries are *served* shifts the answer too.
 
 # %% tags=["nbval-check-output"]
 latest = max(break_even(training, single)[2], break_even(training, batched, 256)[2])
