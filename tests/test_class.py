@@ -23,6 +23,7 @@ from course_lib.classroom.grading import sandbox
 
 CELL_SECONDS = 20  # enough for a plot on a busy machine
 GRADE = [sys.executable, "-m", "course_lib.cli", "grade"]
+ALIKE = "new, with the same answers"  # handed in for the first time, but graded before for somebody else
 FIRST, MARGIN_MB = 50, 60  # grown by less than this between that many submissions and all
 
 
@@ -181,7 +182,7 @@ def test_killed_in_the_middle_and_run_again_it_gives_the_same_table(folder, whol
     assert resumed.code == 0, resumed.said
     assert out.read_bytes() == whole.out.read_bytes()
     assert resumed.count("unchanged") > 10 and kept < graded(out)
-    assert resumed.count("unchanged") + resumed.count("to grade") == whole.count("to grade")
+    assert resumed.count("unchanged") + resumed.count(ALIKE) + resumed.count("to grade") == whole.count("to grade")
 
 
 @pytest.mark.slow
@@ -192,7 +193,7 @@ def test_the_same_class_from_moodle_is_not_graded_again(folder, whole):
     shutil.copyfile(whole.out.with_suffix(".jsonl"), out.with_suffix(".jsonl"))
     run = Run(folder / "class.zip", out)
     assert run.code == 0, run.said
-    assert run.count("to grade") == 0 and run.count("unchanged") == whole.count("to grade")
+    assert run.count("to grade") == 0 and run.count("unchanged") + run.count(ALIKE) == whole.count("to grade")
     rows = [row for row in run.rows() if "class.zip" in row["file"]]
     missing = [row for row in run.rows() if row["status"] == "missing"]
     known = {row["learner"] for row in rows}
