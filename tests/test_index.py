@@ -226,3 +226,10 @@ def test_an_unfinished_source_is_left_out_of_the_index_and_stops_nothing(course)
     for number, text in enumerate(("", "# %%\n2\n", "# %% [markdown]\n# # No card\n"), 1):
         (root / "notebooks" / "source" / f"0{number}_new.py").write_text(text, encoding="utf-8")
     assert index.texts(root)[root / index.PAGE] == page
+
+
+def test_the_map_saved_in_lesson_00_has_the_minutes_of_today():
+    """A lesson whose minutes change leaves the saved output of lesson 00 behind: build that one again with --force."""
+    lessons = index.lessons(ROOT)
+    told = f"{len(lessons)} lessons, {sum(one['minutes'] for one in lessons)} minutes"
+    assert told in (ROOT / "notebooks" / "00_start_here.ipynb").read_text(encoding="utf-8")
