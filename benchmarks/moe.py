@@ -6,7 +6,7 @@ within a round. The table goes to results/moe-DATE.md and README.md, the picture
 `--quick` runs a tiny grid, `--no-record` only prints. data/layers.py says how routing is fixed for everyone.
 
 `--device cuda` times other cells on an NVIDIA GPU by the clock, each window between two waits for the chip; they go to
-results/moe-gpu-DATE.md and to a section of their own in README.md. A cell that the chip refuses is listed with its reason.
+results/moe-gpu-DATE.md and to a section of their own in README.md. A layer that does not run there is listed with the reason.
 """
 
 import argparse
@@ -72,7 +72,6 @@ class Race:
     seconds: dict = field(default_factory=dict)
     others: float = 0.0
     device: str = "cpu"
-    dtype: torch.dtype = torch.float32
 
     def over(self, a, b, scale=1.0):
         """Ratio a / b: median over the rounds, and a 95 % interval; None when one of them did not run."""
@@ -162,7 +161,11 @@ class Effort:
 
 def sides_of(names, cell, mode):
     """{name: (run, clean)} of the layers that have a form in this cell."""
-    made = {name: layers.make(name, cell) for name in names}
+    return runs({name: layers.make(name, cell) for name in names}, mode)
+
+
+def runs(made, mode):
+    """{name: (run, clean)} of {name: layer, or None}."""
     return {name: (lambda s=s: s.run(mode == FB), s.clean) for name, s in made.items() if s}
 
 
@@ -185,10 +188,10 @@ class Bench:
         self.h = 2 * self.d if quick else 4 * self.d
         self.large = 256 if quick else 1024  # tokens
 
-    def add(self, part, cell, mode, sides, threads=1, **where):
+    def add(self, part, cell, mode, sides, threads=1, device="cpu"):
         goal = part == "grid" and mode == FB and cell.d == 256 and cell.k == 2 and cell.E in MUST and cell.T >= 1024
         effort = self.patient if goal or part == "few and many" else self.effort
-        race = run_race(Race(part, cell, mode, threads, **where), sides, effort)
+        race = run_race(Race(part, cell, mode, threads, device=device), sides, effort)
         self.races.append(race)
         first = next(iter(sides))
         found = ", ".join(f"{name} {race.over(name, first)[0]:.2f}" for name in list(sides)[1:])
@@ -237,9 +240,8 @@ class Bench:
                     said = str(error).strip().splitlines()[0][:110]
                     self.notes.setdefault("refused", {}).setdefault((name, str(dtype), said), []).append(cell)
             for mode in (F, FB):
-                sides = {name: (lambda s=s, m=mode: s.run(m == FB), s.clean) for name, s in made.items()}
-                self.add(str(dtype).removeprefix("torch."), cell, mode, sides, device=device, dtype=dtype)
-            del made, side, sides  # the next cell needs the chip's memory
+                self.add(str(dtype).removeprefix("torch."), cell, mode, runs(made, mode), device=device)
+            del made, side  # the next cell needs the chip's memory
 
     def curves(self):
         """Cost against tokens per expert with E fixed, and against E with tokens per expert fixed."""

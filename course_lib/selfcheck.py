@@ -91,12 +91,16 @@ def grading_seed(default):
     return int(os.environ.get("COURSE_SEED", default))
 
 
+def pristine_folder():
+    """The folder of the exercises as they were released."""
+    named = os.environ.get("COURSE_PRISTINE")
+    return Path(named) if named else resources.files("course_lib") / "assets" / "exercises"
+
+
 @functools.cache
 def pristine():
     """{grade_id: (exercise, cell)} of all released exercises, as they were before anyone touched them."""
-    named = os.environ.get("COURSE_PRISTINE")
-    folder = Path(named) if named else resources.files("course_lib") / "assets" / "exercises"
-    cells = {}
+    folder, cells = pristine_folder(), {}
     for file in sorted(folder.iterdir(), key=lambda f: f.name) if folder.is_dir() else ():
         if file.name.endswith(".ipynb"):
             for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
@@ -116,15 +120,15 @@ def expected_text(cell):
 
 def _check_cell(grade_id):
     checks = {name: cell for name, (_, cell) in pristine().items() if cell["metadata"]["nbgrader"]["grade"]}
+    if isinstance(grade_id, str) and grade_id in checks:
+        return checks[grade_id]
     here = Path(os.environ.get("JPY_SESSION_NAME", "")).name  # JupyterLab names the notebook here, others do not
     own = [name for name in checks if here.startswith(Path(pristine()[name][0]).stem)]
     if grade_id is None:
         raise ValueError("say which check, in quotation marks" +
                          (f"; this notebook has {', '.join(own)}" if own else ', as in check("...")'))
-    if not isinstance(grade_id, str) or grade_id not in checks:
-        near = " or ".join(difflib.get_close_matches(str(grade_id), own or checks, n=3) or own or sorted(checks)[:3])
-        raise ValueError(f"there is no check named {grade_id!r}; did you mean {near or '(none released)'}?")
-    return checks[grade_id]
+    near = " or ".join(difflib.get_close_matches(str(grade_id), own or checks, n=3) or own or sorted(checks)[:3])
+    raise ValueError(f"there is no check named {grade_id!r}; did you mean {near or '(none released)'}?")
 
 
 def check(grade_id=None):

@@ -10,7 +10,6 @@ import itertools
 import math
 import sys
 from functools import partial
-from time import perf_counter
 
 import torch
 from record import recipe, write
@@ -23,7 +22,6 @@ from course_lib.models import DigitsMLP
 from course_lib.moe import SparseMoE
 from course_lib.provenance import Provenance
 from course_lib.setup import seed_everything
-from course_lib.training import train
 
 F32, BF16 = torch.float32, torch.bfloat16
 PRODUCTS = [(F32, n) for n in (8, 32, 128, 512, 2048, 8192)] + [(BF16, 512), (BF16, 8192)]
@@ -35,37 +33,14 @@ LAYERS = {  # d_model, d_ff, n_experts, tokens; the first is lesson 04's
 TOP_K = 2
 
 
-def wait():
-    """Until the chip has done what was queued."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
 def board_joules(reading):
     """Joules of the board's counter in this window; None where it gave none, or something that is no counter."""
     return next((c.joules for c in reading.components if c.name == "GPU" and c.provenance == Provenance.MEASURED), None)
 
 
-def calls_for(fn, window):
-    """How many calls fill a window; the first two are thrown away."""
-    fn()
-    fn()
-    calls = 1
-    while True:
-        wait()
-        begun = perf_counter()
-        for _ in range(calls):
-            fn()
-        wait()
-        seconds = perf_counter() - begun
-        if seconds >= window / 4:
-            return max(1, round(calls * window / seconds))
-        calls = math.ceil(calls * min(50, 1.2 * window / max(seconds, 1e-6)))
-
-
 def take_turns(meter, sides, rounds, window):
     """{name: {"calls", "seconds", "joules"}} of `sides`, {name: function}: one number per call for each round."""
-    taken = {name: {"calls": calls_for(fn, window), "seconds": [], "joules": []} for name, fn in sides.items()}
+    taken = {name: {"calls": meter._calls(fn, window, ("GPU",)), "seconds": [], "joules": []} for name, fn in sides.items()}
     for turn in range(rounds):
         for name in sides if turn % 2 else reversed(sides):
             with meter.block(name) as block:
@@ -94,8 +69,7 @@ def network(device):
     """Lesson 02: its network and its training, one query and two batches."""
     theirs = recipe("02_training_and_inference", {"train_once"})
     images, seeds = digits(), itertools.count()
-    theirs |= {"images": images, "DigitsMLP": lambda **options: DigitsMLP(**options).to(device),
-               "seed_everything": seed_everything, "train": train}
+    theirs |= {"images": images, "DigitsMLP": lambda **options: DigitsMLP(**options).to(device)}
     model, _ = theirs["train_once"](0)
 
     @torch.inference_mode()

@@ -40,10 +40,11 @@ def lessons(root):
         card, course = nb.cells[0].source + "\n\n", nb.metadata.get("course", {})
         question, claimed = _QUESTION.search(card), _CLAIMS.search(card)
         if question and claimed and set(build.BUDGET) <= set(course):
+            decides = decided(nb)
             found.append({key: course[key] for key in build.BUDGET} | {
                 "file": source.stem, "title": card.partition("\n")[0].lstrip("# "),
                 "question": " ".join(question[1].split()), "claims": " ".join(claimed[1].split()),
-                "facts": sorted(named(nb).union(*(claims.claim(id).facts for id in decided(nb)))), "decides": decided(nb)})
+                "facts": sorted(named(nb).union(*(claims.claim(id).facts for id in decides))), "decides": decides})
     return found
 
 

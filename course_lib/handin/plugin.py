@@ -12,14 +12,12 @@ import json
 import os
 import re
 from collections import Counter
-from importlib import resources
-from pathlib import Path
 
 import nbformat
 import pytest
 from nbval.plugin import IPyNbFile
 
-from ..selfcheck import expected_text, in_words, pristine, raised, unnamed
+from ..selfcheck import expected_text, in_words, pristine, pristine_folder, raised, unnamed
 from . import nbval_fixes
 from .binds import binds
 
@@ -79,9 +77,7 @@ def lost(cells):
     A given cell is known by its id. Where a tool dropped the ids of most of them, nothing can be told: {}.
     """
     (file, _), = Counter(pristine()[name_of(cell)][0] for cell in cells if name_of(cell) in pristine()).most_common(1)
-    named = os.environ.get("COURSE_PRISTINE")
-    folder = Path(named) if named else resources.files("course_lib") / "assets" / "exercises"
-    given = [cell for cell in json.loads((folder / file).read_text(encoding="utf-8"))["cells"]
+    given = [cell for cell in json.loads((pristine_folder() / file).read_text(encoding="utf-8"))["cells"]
              if "nbgrader" not in cell["metadata"]]
     ids, texts, found = {cell.get("id") for cell in cells}, {cell.source.strip() for cell in cells}, {}
     if 2 * sum(cell.get("id") in ids for cell in given) < len(given):

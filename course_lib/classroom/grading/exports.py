@@ -21,8 +21,8 @@ from .gradebook import defuse, number, read_csv
 from .texts import one_line, plural, points_text, write_whole
 
 _KINDS = {"canvas": "Canvas", "moodle": "Moodle"}
-_NOT_WRITTEN = {model.MISSING: "nothing was handed in", model.FAILED: "the grader itself failed; grade again",
-                model.BROKEN: "what was handed in cannot be graded"}  # fmt: skip
+NOT_WRITTEN = {model.MISSING: "nothing was handed in", model.FAILED: "the grader itself failed; grade again",
+               model.BROKEN: "what was handed in cannot be graded"}  # fmt: skip
 UNTOLD = "it could not be told of which exercise the file is"
 
 
@@ -45,11 +45,11 @@ def export(grades, template, kind, out, *, exercise=None, column=None, say=print
     unclear, left = {row["learner"] for row in rows if not row["exercise"]}, defaultdict(list)
     rows = [row for row in rows if row["exercise"] == name]
     for row in rows:
-        why = UNTOLD if row["status"] == model.MISSING and row["learner"] in unclear else _NOT_WRITTEN.get(row["status"])
+        why = UNTOLD if row["status"] == model.MISSING and row["learner"] in unclear else NOT_WRITTEN.get(row["status"])
         left[why].append(row)
     said = [f"not written, because {why}: {people(map(_with_reason, left[why]), 240)}"
-            for why in (*_NOT_WRITTEN.values(), UNTOLD) if left[why]]  # fmt: skip
-    rows = [row for row in rows if row["status"] not in _NOT_WRITTEN and row["score"] is not None]
+            for why in (*NOT_WRITTEN.values(), UNTOLD) if left[why]]  # fmt: skip
+    rows = [row for row in rows if row["status"] not in NOT_WRITTEN and row["score"] is not None]
     if not rows:
         raise CourseError("; ".join([f"{grades} holds no graded notebook of {name}, so nothing is written", *said]))
     if template is None:

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 from .. import CourseError
 from . import model, names
-from .exports import UNTOLD, choose, people
+from .exports import NOT_WRITTEN, UNTOLD, choose, people
 from .feedback import page_name
 from .gradebook import read_csv
 from .plan import own_name
@@ -85,8 +85,7 @@ def _sort(rows, name, folder, kept):
         page = _page(row, folder)
         before = kept.get((row["learner"], name))
         why = (UNTOLD if not row["exercise"]
-               else "nothing was handed in" if row["status"] == model.MISSING
-               else "the grader itself failed; grade again" if row["status"] == model.FAILED
+               else NOT_WRITTEN[row["status"]] if row["status"] in (model.MISSING, model.FAILED)
                else "no folder or file of their hand-in is named as Moodle does it, with a number" if not place
                else "several learners have one number" if count[row["id"]] > 1
                else f"{folder} has no page of them; grade again without --no-feedback" if not page.is_file()

@@ -217,9 +217,8 @@ class _Run:
         count = Counter(row.result.status for _, row in self.ready if row and row.result.exercise not in nobody)
         told = [f"{plural(len(self.todo), 'notebook')} to grade" if self.todo
                 else f"nothing new to grade (seed {self.seeds[0]})"]
-        for status, what in ((model.BROKEN, "{} cannot be graded"), (model.MISSING, "{} missing")):
-            thing = "file" if status == model.BROKEN else "hand-in"
-            told += [what.format(plural(count[status], thing))] * bool(count[status])
+        for status, thing, what in ((model.BROKEN, "file", "cannot be graded"), (model.MISSING, "hand-in", "missing")):
+            told += [f"{plural(count[status], thing)} {what}"] * bool(count[status])
         present = set().union(*renamed.values())
         alike = sum(bool(row) and row.result.status == model.GRADED and known.get(row.pair) != row.result.key
                     and row.result.learner not in present for _, row in self.ready)
